@@ -1,0 +1,143 @@
+"""A fitted network in other forms: pgmpy, BIF, and plain arrays for a model directory."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from bayesclass.network import BayesianNetwork
+from bayesclass.network_parameters import NodeParameters
+from bayesclass.network_spec import NetworkSpec
+from bayesclass.nodes import EvidenceNode
+
+__all__ = ["from_arrays", "to_arrays", "to_bif", "to_pgmpy"]
+
+
+def to_pgmpy(network: BayesianNetwork, *, simple_names: bool = False):
+    """Return the discrete network (continuous evidence in its bins) as a pgmpy model.
+
+    Parameters
+    ----------
+    network : BayesianNetwork
+    simple_names : bool
+        Reduce names to letters, digits and underscores, which every reader of BIF accepts.
+
+    Returns
+    -------
+    pgmpy.models.DiscreteBayesianNetwork
+        With all tables, checked by `check_model`. The class has its frequency in the training sample.
+    """
+    from pgmpy.factors.discrete import TabularCPD
+    from pgmpy.models import DiscreteBayesianNetwork
+
+    class_name = network.spec.class_name
+    states = {class_name: tuple(network.spec.class_states)}
+    states |= {name: node.states for name, node in network.nodes.items()}
+    names = {name: name for name in states}
+    if simple_names:
+        names = dict(zip(names, _simple(list(names)), strict=True))
+        states = {name: tuple(_simple(group)) for name, group in states.items()}
+    model = DiscreteBayesianNetwork()
+    model.add_nodes_from(names.values())
+    tables = {class_name: (network.class_frequency, ())}
+    tables |= {
+        name: (np.exp(network.parameters[name].log_cpd), network.parents[name]) for name in network.nodes
+    }
+    for name, (table, parents) in tables.items():
+        model.add_edges_from((names[parent], names[name]) for parent in parents)
+        flat = np.asarray(table, dtype=float).reshape(len(states[name]), -1)
+        # pgmpy wants columns that sum to one to its own tolerance, also after float32.
+        flat = flat / flat.sum(axis=0)
+        model.add_cpds(
+            TabularCPD(
+                names[name],
+                flat.shape[0],
+                flat,
+                evidence=[names[parent] for parent in parents],
+                evidence_card=[len(states[parent]) for parent in parents],
+                state_names={names[node]: list(states[node]) for node in (name, *parents)},
+            )
+        )
+    model.check_model()
+    return model
+
+
+def to_bif(network: BayesianNetwork, path) -> None:
+    """Write the discrete network as a BIF file, names reduced to letters, digits and underscores."""
+    from pgmpy.readwrite import BIFWriter
+
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(str(BIFWriter(to_pgmpy(network, simple_names=True))))
+
+
+def to_arrays(network: BayesianNetwork) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return what a model directory stores: a dictionary for JSON, and arrays. No training value is kept.
+
+    Returns
+    -------
+    meta : dict
+    arrays : dict of str to array
+        Tables and grids of each node, and the posterior draws in float32.
+    """
+    arrays = {"class_frequency": network.class_frequency}
+    described = []
+    for name, node in network.nodes.items():
+        meta, node_arrays = node.to_arrays()
+        described.append({**meta, "parents": list(network.parents[name])})
+        arrays |= {f"{name}/{key}": value for key, value in node_arrays.items()}
+        for part in ("log_cpd", "log_cells"):
+            value = getattr(network.parameters[name], part)
+            if value is None:
+                continue
+            arrays[f"{name}/{part}"] = value
+            drawn = [getattr(draw[name], part) for draw in network.draws]
+            if drawn:
+                arrays[f"{name}/{part}_draws"] = np.stack(drawn)
+    meta = {
+        "class_name": network.spec.class_name,
+        "class_states": list(network.spec.class_states),
+        "edges": [list(edge) for edge in network.spec.edges],
+        "no_class_edge": list(network.spec.no_class_edge),
+        "nodes": described,
+        "n_draws": len(network.draws),
+        "summary": network.summary,
+    }
+    return meta, arrays
+
+
+def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> BayesianNetwork:
+    """Inverse of `to_arrays`."""
+    spec = NetworkSpec(
+        class_states=tuple(meta["class_states"]),
+        edges=tuple(tuple(edge) for edge in meta["edges"]),
+        no_class_edge=tuple(meta["no_class_edge"]),
+        class_name=meta["class_name"],
+    )
+    nodes, parents, parameters = {}, {}, {}
+    draws = tuple({} for _ in range(meta["n_draws"]))
+    for item in meta["nodes"]:
+        name = item["name"]
+        own = {key.removeprefix(f"{name}/"): arrays[key] for key in arrays if key.startswith(f"{name}/")}
+        nodes[name] = EvidenceNode.from_arrays(item, own)
+        parents[name] = tuple(item["parents"])
+        parameters[name] = NodeParameters(own["log_cpd"], own.get("log_cells"))
+        for i, draw in enumerate(draws):
+            cells = own.get("log_cells_draws")
+            draw[name] = NodeParameters(own["log_cpd_draws"][i], None if cells is None else cells[i])
+    return BayesianNetwork(
+        spec, nodes, parents, parameters, np.asarray(arrays["class_frequency"], float), draws, meta["summary"]
+    )
+
+
+def _simple(names) -> list[str]:
+    """Different names of letters, digits and underscores, starting with a letter."""
+    result: list[str] = []
+    for name in names:
+        simple = re.sub(r"\W+", "_", name.replace("-", "minus "), flags=re.ASCII).strip("_")
+        simple = simple if simple[:1].isalpha() else f"s_{simple}"
+        candidate, i = simple, 2
+        while candidate in result:
+            candidate, i = f"{simple}_{i}", i + 1
+        result.append(candidate)
+    return result

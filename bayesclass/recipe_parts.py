@@ -1,0 +1,255 @@
+"""The tables of a recipe read with every check, and written back as plain dictionaries."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+
+from bayesclass.recipe_schema import (
+    CLASS_NODE,
+    PHOTOMETRY,
+    QUANTITIES,
+    STREAM_KINDS,
+    STREAM_OPTIONS,
+    ClassSpec,
+    FitSpec,
+    LightCurveSpec,
+    NetworkEdges,
+    StreamSpec,
+)
+from bayesclass.recipe_section import RecipeError, Section, is_number
+from bayesclass.taxonomy import Taxonomy, TaxonomyError
+from context.evidence import Condition, EvidenceError, EvidenceSpec
+from context.evidence_spec import DERIVATIONS, KINDS, TRANSFORMS
+
+
+def read_classes(top: Section) -> ClassSpec:
+    """Read [classes] and check its tree."""
+    keys = ("label", "partial_label", "leaves", "nodes", "labels")
+    section = top.table("classes", keys, required=True)
+    nodes = section.table("nodes", None)
+    labels = section.table("labels", None)
+    spec = ClassSpec(
+        label=section.text("label"),
+        leaves=section.strings("leaves"),
+        partial_label=section.text("partial_label", None),
+        nodes={node: nodes.strings(node) for node in nodes.data},
+        labels={
+            label: (to,) if isinstance(to, str) else labels.strings(label)
+            for label, to in labels.data.items()
+        },
+    )
+    try:
+        Taxonomy(spec.leaves, spec.nodes, spec.labels)
+    except TaxonomyError as error:
+        raise RecipeError(f"{top.source}: classes: {error}") from None
+    return spec
+
+
+def read_light_curves(top: Section) -> LightCurveSpec:
+    """Read [light_curves]."""
+    keys = ("quantity", "photometry", "channels", "night", "softening", "aliases")
+    section = top.table("light_curves", keys, required=True)
+    quantity = section.choice("quantity", QUANTITIES)
+    channels = section.strings("channels")
+    if not channels:
+        section.fail("channels", 'must name at least one channel, as "SURVEY/band"', list(channels))
+    for i, channel in enumerate(channels):
+        survey, _, band = channel.partition("/")
+        if not survey or not band or "/" in band:
+            section.fail("channels", 'must be written "SURVEY/band"', channel)
+        if channel in channels[:i]:
+            section.fail("channels", f"must name each channel once, and {channel!r} is there twice")
+    softening = section.table("softening", None)
+    if softening.data and quantity != "flux":
+        section.fail("softening", f'belongs to quantity "flux", and the quantity is "{quantity}"')
+    for channel, flux in softening.data.items():
+        _one_of(softening, channel, channel, channels)
+        if not is_number(flux) or flux <= 0:
+            softening.fail(channel, "must be a flux above zero", flux)
+    aliases = section.table("aliases", None)
+    for alias in aliases.data:
+        _one_of(aliases, alias, aliases.text(alias), channels)
+        if alias in channels:
+            aliases.fail(alias, "is itself a channel, so it can't be another name of one")
+    return LightCurveSpec(
+        quantity=quantity,
+        photometry=section.choice("photometry", PHOTOMETRY),
+        channels=channels,
+        night=section.number("night", at_least=0.0, default=0.0),
+        softening={channel: float(flux) for channel, flux in softening.data.items()},
+        aliases=dict(aliases.data),
+    )
+
+
+def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec, ...]:
+    """Read [[streams]]."""
+    streams: list[StreamSpec] = []
+    for section in top.tables("streams"):
+        kind = section.choice("kind", STREAM_KINDS)
+        options = STREAM_OPTIONS[kind]
+        Section(section.source, section.path, section.data, ("name", "kind", "channels", *options))
+        name, channels = section.text("name"), section.strings("channels")
+        for channel in channels:
+            _one_of(section, "channels", channel, light_curves.channels)
+        if kind == "pairs" and len(channels) != 2:
+            section.fail(
+                "channels", "must be two channels, the same twice or an ordered pair", list(channels)
+            )
+        if kind != "pairs" and (not channels or len(set(channels)) < len(channels)):
+            section.fail("channels", "must be one or more different channels", list(channels))
+        _unique(section, name, [stream.name for stream in streams])
+        given = {key: section.data[key] for key in options if key in section}
+        streams.append(StreamSpec(name, kind, channels, given))
+    return tuple(streams)
+
+
+def read_evidence(top: Section, taken: list[str]) -> tuple[EvidenceSpec, ...]:
+    """Read [[evidence]]; names in `taken` belong to streams."""
+    keys = (
+        "name",
+        "column",
+        "derive",
+        "kind",
+        "unit",
+        "error",
+        "states",
+        "transform",
+        "range",
+        "covered",
+        "none",
+    )
+    specs: list[EvidenceSpec] = []
+    for section in top.tables("evidence", keys):
+        name = section.text("name")
+        _unique(section, name, [*taken, CLASS_NODE, *(spec.name for spec in specs)])
+        bounds = section.get("range", "two numbers", None)
+        if bounds is not None:
+            if not isinstance(bounds, list | tuple) or len(bounds) != 2 or not all(map(is_number, bounds)):
+                section.fail("range", "must be two finite numbers, [low, high]", bounds)
+            bounds = (float(bounds[0]), float(bounds[1]))
+        derive = section.choice("derive", DERIVATIONS) if "derive" in section else None
+        try:
+            spec = EvidenceSpec(
+                name=name,
+                kind=section.choice("kind", KINDS),
+                unit=section.text("unit", ""),
+                column=section.text("column", None),
+                derive=derive,
+                error=section.text("error", None),
+                states=section.strings("states", ()),
+                transform=section.choice("transform", TRANSFORMS, "identity"),
+                valid_range=bounds,
+                covered=_condition(section, "covered"),
+                none=_condition(section, "none"),
+            )
+        except EvidenceError as error:
+            raise RecipeError(f"{section.source}: {section.path}: {error}") from None
+        specs.append(spec)
+    return tuple(specs)
+
+
+def read_network(top: Section, evidence: list[str]) -> NetworkEdges:
+    """Read [network]: edges between "class" and evidence, without a cycle."""
+    section = top.table("network", ("edges", "no_class_edge"))
+    written = section.get("edges", "a list of [parent, child]", [])
+    if not isinstance(written, list | tuple):
+        section.fail("edges", "must be a list of [parent, child]", written)
+    edges: list[tuple[str, str]] = []
+    for edge in written:
+        if not isinstance(edge, list | tuple) or len(edge) != 2 or not all(isinstance(e, str) for e in edge):
+            section.fail("edges", "must be a list of [parent, child]", edge)
+        parent, child = edge
+        for end in edge:
+            _one_of(section, "edges", end, (CLASS_NODE, *evidence))
+        if child == CLASS_NODE:
+            section.fail(
+                "edges", f'may not lead to "{CLASS_NODE}": evidence follows from the class', list(edge)
+            )
+        if (parent, child) in edges:
+            section.fail("edges", "must name each edge once", list(edge))
+        edges.append((parent, child))
+    alone = section.strings("no_class_edge", ())
+    for name in alone:
+        _one_of(section, "no_class_edge", name, evidence)
+        if (CLASS_NODE, name) in edges:
+            section.fail("no_class_edge", f'contradicts the edge ["{CLASS_NODE}", "{name}"]')
+        if not any(name in edge for edge in edges):
+            section.fail(
+                "no_class_edge", f"leaves {name!r} without any edge; give it one or remove the evidence"
+            )
+    parents: dict[str, set[str]] = {}
+    for parent, child in edges:
+        parents.setdefault(child, set()).add(parent)
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        section.fail("edges", f"must have no cycle, found {' -> '.join(error.args[1])}")
+    return NetworkEdges(tuple(edges), alone)
+
+
+def read_fit(top: Section) -> FitSpec:
+    """Read [fit]."""
+    least = {"folds": 2, "versions": 0, "draws": 1, "seed": 0, "min_points": 1, "max_points": 1}
+    section = top.table("fit", tuple(least))
+    default = vars(FitSpec())
+    spec = FitSpec(
+        **{key: section.integer(key, at_least=low, default=default[key]) for key, low in least.items()}
+    )
+    if spec.max_points < spec.min_points:
+        section.fail("max_points", f"must be at least min_points ({spec.min_points})", spec.max_points)
+    return spec
+
+
+def write_classes(spec: ClassSpec) -> dict:
+    """Return [classes] as a plain table."""
+    return {
+        "label": spec.label,
+        **({"partial_label": spec.partial_label} if spec.partial_label else {}),
+        "leaves": list(spec.leaves),
+        "nodes": {node: list(members) for node, members in spec.nodes.items()},
+        "labels": {label: list(to) for label, to in spec.labels.items()},
+    }
+
+
+def write_light_curves(spec: LightCurveSpec) -> dict:
+    """Return [light_curves] as a plain table."""
+    table = {**vars(spec), "channels": list(spec.channels), "aliases": dict(spec.aliases)}
+    return {**table, "softening": dict(spec.softening)}
+
+
+def write_stream(spec: StreamSpec) -> dict:
+    """Return one of [[streams]] as a plain table."""
+    return {"name": spec.name, "kind": spec.kind, "channels": list(spec.channels), **spec.options}
+
+
+def write_evidence(spec: EvidenceSpec) -> dict:
+    """Return one of [[evidence]] as a plain table."""
+    table = {key: value for key, value in vars(spec).items() if value not in (None, "", ())}
+    if spec.valid_range is not None:
+        table["range"] = list(table.pop("valid_range"))
+    if spec.states:
+        table["states"] = list(spec.states)
+    for key in ("covered", "none"):
+        if key in table:
+            table[key] = dict(vars(table[key]))
+    return table
+
+
+def _condition(section: Section, key: str) -> Condition | None:
+    if key not in section:
+        return None
+    rule = section.table(key, ("column", "equals"))
+    equals = rule.get("equals", "true, false, a number or text")
+    if not isinstance(equals, bool | int | float | str):
+        rule.fail("equals", "must be true, false, a number or text", equals)
+    return Condition(rule.text("column"), equals)
+
+
+def _one_of(section: Section, key: str, name: str, known):
+    if name not in known:
+        section.fail(key, f"must be among {', '.join(known) or 'none (there are none)'}", name)
+
+
+def _unique(section: Section, name: str, taken):
+    if name in taken:
+        section.fail("name", "must differ from the names of other streams and evidence, and from class", name)

@@ -1,0 +1,80 @@
+"""What a recipe holds: its kinds and names, and a dataclass for each of its tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+STREAM_KINDS = ("pairs", "triplets", "magnitude", "peak", "level")
+# Keys of a stream beside name, kind and channels, by kind.
+STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ())
+QUANTITIES = ("mag", "flux")
+PHOTOMETRY = ("difference", "total")
+CLASS_NODE = "class"
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """Columns of the objects' table with the labels, and the class tree as written."""
+
+    label: str
+    leaves: tuple[str, ...]
+    partial_label: str | None = None
+    nodes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LightCurveSpec:
+    """Which measurements are used.
+
+    Attributes
+    ----------
+    quantity : {"mag", "flux"}
+    photometry : {"difference", "total"}
+        Light of the transient alone, or with whatever else is there.
+    channels : tuple of str
+        "SURVEY/band"; others are set aside.
+    night : float
+        Exposures of a channel closer than this [day] are averaged where chains are formed; 0 is never.
+    softening : dict of str to float
+        Channel -> flux below which the asinh magnitude is linear; quantity "flux" only.
+    aliases : dict of str to str
+        Other names of channels -> channel.
+    """
+
+    quantity: str
+    photometry: str
+    channels: tuple[str, ...]
+    night: float = 0.0
+    softening: dict[str, float] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One stream of light-curve measurements: a kind of statistic, on one or several channels."""
+
+    name: str
+    kind: str
+    channels: tuple[str, ...]
+    options: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NetworkEdges:
+    """Edges (parent, child) as written, and evidence that gets no edge from "class"."""
+
+    edges: tuple[tuple[str, str], ...] = ()
+    no_class_edge: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """How a model is fitted: folds, thinned versions of each object (and their points), draws and seed."""
+
+    folds: int = 5
+    versions: int = 5
+    draws: int = 32
+    seed: int = 0
+    min_points: int = 3
+    max_points: int = 120
