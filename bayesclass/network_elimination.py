@@ -119,21 +119,23 @@ def eliminate_scaled(shared, batched, order):
         tables, shared = _split(shared, variable)
         own_rows, rows = _split(rows, variable)
         own, messages = _split(messages, variable)
-        scope, table = _combine(tables, jnp.add, False) if tables else ((variable,), jnp.zeros((1,)))
         if not own_rows and not own:
+            scope, table = _combine(tables, jnp.add, False)
             shared.append((tuple(i for i in scope if i != variable), _log_sum(table, scope.index(variable))))
             continue
         if own_rows:
             weight, peak = _exp_scaled(_combine(own_rows, jnp.add, True)[1])
             own.append(((variable,), weight))
             log_scale = log_scale + peak
+        dtype = own[0][1].dtype
+        scope, table = _combine(tables, jnp.add, False) if tables else ((variable,), jnp.zeros((1,), dtype))
         peak = _finite(jnp.max(table))
         log_scale = log_scale + peak
         left, total = _sum_product(
             _combine(own, jnp.multiply, True), (scope, jnp.exp(table - peak)), variable
         )
         # Lost terms are below the smallest normal number: above this bound they are below rounding.
-        safe = safe & jnp.all(total > jnp.finfo(total.dtype).tiny * 1e9)
+        safe = safe & jnp.all(total > jnp.finfo(dtype).tiny * 1e9)
         if len(left) > 1:
             largest = jnp.max(total, axis=tuple(range(len(left))), keepdims=True)
             total = total / jnp.where(largest > 0, largest, jnp.ones_like(largest))

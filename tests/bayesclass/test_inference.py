@@ -173,14 +173,16 @@ def test_float32_error():
     """Sums of numbers of at most one over some 70 states: a few units of 1.2e-7 in each of four steps."""
     tables, rows, extra = chain_case(2, 200)
     low = np.float32
-    found = log_joint(
-        CHAIN,
-        "c",
-        [table.astype(low) for table in tables],
-        {node: row.astype(low) for node, row in rows.items()},
-        extra_factors=[factor.astype(low) for factor in extra],
-    )
-    assert found.dtype == low
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            found = log_joint(
+                CHAIN,
+                "c",
+                [table.astype(low) for table in tables],
+                {node: row.astype(low) for node, row in rows.items()},
+                extra_factors=[factor.astype(low) for factor in extra],
+            )
+        assert found.dtype == low
     np.testing.assert_allclose(found, enumerate_log_joint(CHAIN, "c", tables, rows, extra), atol=5e-6)
 
 
