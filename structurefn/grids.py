@@ -1,0 +1,71 @@
+"""Cells of structure-function tables: conditioning rows, error bins and observed-value columns."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Grid:
+    r"""Cells into which the events of a stream are counted: (row, error bin, column).
+
+    A row is what the distribution is conditioned on (a lag, a time since peak, two lags and a previous
+    difference); a column is the value whose distribution it is [mag]. Columns are of equal width in
+    :math:`\mathrm{asinh}(x / \mathrm{scale})`, which is linear for small and logarithmic for large
+    values; ``scale = inf`` makes them equal in x itself. Values beyond the edges fall in the outermost
+    cells.
+
+    Parameters
+    ----------
+    row_shape : tuple of int
+        Axes of the conditioning rows; their product is `n_rows`.
+    column_range : tuple of float
+        Lowest and highest column edge [mag].
+    n_columns : int
+    column_scale : float
+        Width of the linear part [mag]; infinite for equal columns.
+    error_range : tuple of float
+        Lowest and highest edge of the error bins, log-spaced [mag].
+    n_errors : int
+        Number of error bins; 1 takes no notice of errors.
+    lag_range : tuple of float
+        Lowest and highest edge of the lag bins, log-spaced [day]; unused where a row is no lag.
+    """
+
+    row_shape: tuple[int, ...]
+    column_range: tuple[float, float]
+    n_columns: int
+    column_scale: float = np.inf
+    error_range: tuple[float, float] = (0.015, 0.5)
+    n_errors: int = 1
+    lag_range: tuple[float, float] = (1.0, 10.0)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of conditioning rows."""
+        return int(np.prod(self.row_shape))
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, error bins, columns."""
+        return self.n_rows, self.n_errors, self.n_columns
+
+    @property
+    def column_edges(self) -> np.ndarray:
+        """Edges of the columns, shape (n_columns + 1,) [mag]."""
+        low, high = self.column_range
+        if np.isinf(self.column_scale):
+            return np.linspace(low, high, self.n_columns + 1)
+        ends = np.arcsinh(np.array([low, high]) / self.column_scale)
+        return np.sinh(np.linspace(ends[0], ends[1], self.n_columns + 1)) * self.column_scale
+
+    @property
+    def error_centres(self) -> np.ndarray:
+        """Geometric centres of the error bins, shape (n_errors,) [mag]."""
+        edges = np.geomspace(*self.error_range, self.n_errors + 1)
+        return np.sqrt(edges[1:] * edges[:-1])
+
+    @property
+    def lag_edges(self) -> np.ndarray:
+        """Edges of the lag bins of the first row axis, shape (row_shape[0] + 1,) [day]."""
+        return np.geomspace(*self.lag_range, self.row_shape[0] + 1)
