@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up everything by themselves: .venv in the checkout, from PyPI.
+# It is made anew when pyproject.toml changes.
+
+PYTHON := .venv/bin/python
+# Arguments for pytest, for example: make test TESTS="tests/context -x"
+TESTS ?=
+
+.PHONY: help demo test lint format benchmarks wheel-test clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo        classify the example set and write tables and a picture"
+	@echo "make test        all tests (those on real data where BAYESCLASS_DATA or ../shared/data has it)"
+	@echo "make lint        ruff: rules and format"
+	@echo "make format      put the code into ruff's format"
+	@echo "make benchmarks  the scripts in benchmarks/, one after the other"
+	@echo "make wheel-test  the tests on the built wheel, installed outside the checkout"
+	@echo "make clean       remove .venv and what tools left behind"
+
+.venv/.ready: pyproject.toml .ci/venv
+	@sh .ci/venv
+
+demo: .venv/.ready
+	@$(PYTHON) -m bayesclass.demo
+
+# Tests of one file stay together, because they share fitted models. Two processes of one thread each for the
+# linear algebra: more would compete for the cores.
+test: .venv/.ready
+	@OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile $(TESTS)
+
+lint: .venv/.ready
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+
+format: .venv/.ready
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+benchmarks: .venv/.ready
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script; done
+
+wheel-test: .venv/.ready
+	@OMP_NUM_THREADS=1 .ci/wheel-test $(TESTS)
+
+clean:
+	rm -rf .venv dist build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

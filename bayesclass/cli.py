@@ -1,0 +1,262 @@
+"""The command line: ``bayesclass fit``, ``classify``, ``evaluate``, ``explain``, ``models``, ``recipes``.
+
+Everything that is slow to import is imported inside the commands, so that ``--help`` answers at once.
+"""
+
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+
+from bayesclass.cli_errors import OneSentence
+
+HELP = "Calibrated class probabilities of astronomical sources from sparse light curves and context."
+
+app = typer.Typer(
+    cls=OneSentence,
+    help=HELP,
+    epilog="""\b
+Examples:
+  bayesclass recipes
+  bayesclass fit ztf-supernovae --light-curves L.parquet --objects O.csv --out my-model
+  bayesclass classify my-model --light-curves new.parquet --objects new.csv --out posteriors.parquet
+
+`bayesclass COMMAND --help` has the options and examples of each command.""",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+LightCurvesFile = Annotated[
+    Path,
+    typer.Option(
+        "--light-curves",
+        metavar="FILE",
+        help="Measurements (.parquet, .csv, .csv.gz), one row each: object_id, survey, band, mjd, mag and "
+        "mag_err or flux and flux_err, and upper_limit where there are limits.",
+    ),
+]
+ObjectsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--objects",
+        metavar="FILE",
+        help="Evidence (.parquet, .csv, .csv.gz), one row an object: object_id and the recipe's columns. "
+        "An object that is only here is classified too.",
+    ),
+]
+Labels = Annotated[
+    Path,
+    typer.Option(
+        "--objects", metavar="FILE", help="Table with object_id, the recipe's label column and its evidence."
+    ),
+]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A directory that `fit` wrote, or a shipped name.")
+]
+
+
+def main() -> None:
+    """Run the command line and exit with its status: 0, 2 for a mistake, 130 when interrupted."""
+    app(prog_name="bayesclass")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"bayesclass {metadata.version('bayesclass')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command(
+    help="Fit a model on light curves with known classes.",
+    epilog="""\b
+Examples:
+  bayesclass fit crts-transients --light-curves L.parquet --objects O.csv --out my-model
+  bayesclass fit my-survey.toml --light-curves L.csv --objects O.csv --out my-model --seed 1""",
+)
+def fit(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped name (see `recipes`) or a .toml file.")
+    ],
+    light_curves: LightCurvesFile,
+    objects: Labels,
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Model directory to write; an older model is replaced."),
+    ],
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Of everything random; default: the recipe's.")
+    ] = None,
+) -> None:
+    """Fit a model and save it."""
+    from bayesclass import cli_read, cli_summary, storage, tables
+    from bayesclass.progress import progress_bars
+
+    start = perf_counter()
+    storage.check_model_output(out)
+    from bayesclass.classifier import Classifier
+
+    classifier = Classifier.from_recipe(recipe, seed=seed)
+    table = tables.read_objects(objects)
+    batch = cli_read.light_curves(light_curves, classifier.recipe)
+    with progress_bars() as progress:
+        classifier.fit(batch, table, progress=progress)
+    classifier.save(out)
+    _say(cli_summary.describe_light_curves(batch))
+    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _say(cli_summary.describe_fit(classifier.summary))
+    _done(f"model written to {out}", start)
+
+
+@app.command(
+    help="Give every object of the input its class probabilities.",
+    epilog="""\b
+Examples:
+  bayesclass classify my-model --light-curves L.parquet --objects O.csv --out posteriors.parquet
+  bayesclass classify ztf-supernovae --light-curves L.csv --out posteriors.csv --nodes""",
+)
+def classify(
+    model: Model,
+    light_curves: LightCurvesFile,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Table to write (.parquet, .csv, .csv.gz).")
+    ],
+    objects: ObjectsFile = None,
+    nodes: Annotated[
+        bool, typer.Option("--nodes", help="Also the probabilities of the inner nodes of the class tree.")
+    ] = False,
+) -> None:
+    """Classify and write a table of posteriors."""
+    from bayesclass import cli_read, cli_summary, tables
+    from bayesclass.progress import progress_bars
+
+    start = perf_counter()
+    tables.check_output(out)
+    from bayesclass.classifier import Classifier
+
+    classifier = Classifier.load(model)
+    table = None if objects is None else tables.read_objects(objects)
+    batch = cli_read.light_curves(light_curves, classifier.recipe, also=table)
+    with progress_bars() as progress:
+        posterior = classifier.classify(batch, table, progress=progress)
+    frame = posterior.to_frame(nodes=nodes)
+    tables.write_table(frame, out)
+    _say(cli_summary.first_rows(frame, classifier.recipe.taxonomy.leaves))
+    _say(cli_summary.describe_light_curves(batch))
+    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _say(cli_summary.describe_warnings(frame["warnings"]))
+    _done(f"posteriors written to {out}", start)
+
+
+@app.command(
+    help="Compare posteriors with known classes: log-loss, calibration, confusion.",
+    short_help="Compare posteriors with known classes.",
+    epilog="""\b
+Example:
+  bayesclass evaluate posteriors.parquet --objects O.csv --recipe ztf-supernovae --out report""",
+)
+def evaluate(
+    posteriors: Annotated[
+        Path, typer.Argument(metavar="POSTERIORS", help="A table that `classify` wrote.", show_default=False)
+    ],
+    objects: Labels,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="RECIPE", help="Classes and labels: a shipped name or a file.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Directory for the report; made where there is none.")
+    ],
+) -> None:
+    """Evaluate and write a report."""
+    from bayesclass import evaluation, report, tables
+    from bayesclass.recipe import Recipe
+
+    start = perf_counter()
+    report.check_report(out)
+    rules = Recipe.load(recipe)
+    result = evaluation.evaluate(tables.read_objects(posteriors), tables.read_objects(objects), rules)
+    page = report.write_report(result, out)
+    typer.echo(str(result))
+    _done(f"report written to {page}", start)
+
+
+@app.command(
+    help="Show one object: its light curve and what each piece of evidence said.",
+    short_help="Show one object and its reasons.",
+    epilog="""\b
+Examples:
+  bayesclass explain my-model ZTF20abc --light-curves L.parquet --objects O.csv --out ZTF20abc.html
+  bayesclass explain my-model ZTF20abc --light-curves L.parquet --out ZTF20abc.png""",
+)
+def explain(
+    model: Model,
+    object_id: Annotated[str, typer.Argument(metavar="OBJECT_ID", help="As in the tables.")],
+    light_curves: LightCurvesFile,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Page or picture (.html or .png).")],
+    objects: ObjectsFile = None,
+) -> None:
+    """Explain one object's posterior."""
+    from bayesclass import cli_output, cli_read, cli_summary, tables
+
+    start = perf_counter()
+    cli_output.check_file(out, (".html", ".png"))
+    from bayesclass.classifier import Classifier
+
+    classifier = Classifier.load(model)
+    table = None if objects is None else tables.read_objects(objects)
+    batch = cli_read.light_curves(light_curves, classifier.recipe, also=table)
+    batch, table = cli_read.one_object(batch, table, object_id)
+    from bayesclass.explain import write_explanation
+
+    with cli_output.whole_file(out) as temporary:
+        write_explanation(classifier, batch, table, object_id, temporary)
+    _say(cli_summary.describe_light_curves(batch))
+    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _done(f"explanation written to {out}", start)
+
+
+@app.command(help="List the models that come with the package.", epilog="Example: bayesclass models")
+def models() -> None:
+    """List shipped models."""
+    from bayesclass.storage import shipped_models
+
+    names = shipped_models()
+    _say(names or ["No model comes with this version; make one with `bayesclass fit`."])
+
+
+@app.command(help="List the recipes that come with the package.", epilog="Example: bayesclass recipes")
+def recipes() -> None:
+    """List shipped recipes with their classes."""
+    from bayesclass.recipe import Recipe, shipped_recipes
+
+    names = shipped_recipes()
+    for name in names:
+        recipe = Recipe.load(name)
+        typer.echo(f"{name.ljust(max(map(len, names)))}  {recipe.title} ({', '.join(recipe.classes.leaves)})")
+
+
+def _say(lines) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def _done(what: str, start: float) -> None:
+    typer.echo(f"{what}, {perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

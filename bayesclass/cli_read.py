@@ -1,0 +1,74 @@
+"""What the commands read: light curves as the recipe wants them, and the choice of one object."""
+
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bayesclass.recipe import Recipe
+from bayesclass.tables import InputError, read_light_curves
+from structurefn.light_curves import LightCurves
+
+__all__ = ["light_curves", "one_object"]
+
+
+def light_curves(path: Path, recipe: Recipe, *, also: pd.DataFrame | None = None) -> LightCurves:
+    """Read a light-curve file with the channels and aliases of a recipe.
+
+    Parameters
+    ----------
+    path : Path
+        The file, as `bayesclass.tables.read_light_curves` accepts it.
+    recipe : Recipe
+        Says the channels, their other names and the quantity.
+    also : pandas.DataFrame, optional
+        A table with object_id; objects that are only there come after those of the file, without a point.
+
+    Returns
+    -------
+    LightCurves
+
+    Raises
+    ------
+    InputError
+        If the file cannot be used, or holds fluxes where the recipe wants magnitudes, or the reverse.
+    """
+    wanted = recipe.light_curves
+    batch = read_light_curves(path, channels=wanted.channels, aliases=wanted.aliases)
+    if batch.quantity != wanted.quantity:
+        raise InputError(
+            f"{path} must hold {wanted.quantity} for recipe {recipe.name}, but it holds {batch.quantity}: "
+            "convert it or use a recipe for that quantity."
+        )
+    if also is None:
+        return batch
+    names = also["object_id"].to_numpy(dtype=str)
+    added = names[~np.isin(names, batch.object_id)]
+    return replace(
+        batch,
+        object_id=np.concatenate([batch.object_id, added]),
+        offset=np.concatenate([batch.offset, np.full(len(added), batch.n_points, dtype=np.int64)]),
+    )
+
+
+def one_object(
+    batch: LightCurves, objects: pd.DataFrame | None, object_id: str
+) -> tuple[LightCurves, pd.DataFrame | None]:
+    """Choose one object of the light curves and of the objects' table.
+
+    Raises
+    ------
+    InputError
+        If there is no such object; the sentence names those that are spelled alike.
+    """
+    index = np.flatnonzero(batch.object_id == object_id)
+    if not index.size:
+        alike = get_close_matches(object_id, batch.object_id.tolist(), n=3) or batch.object_id[:3].tolist()
+        raise InputError(
+            f"OBJECT_ID must be one of the {batch.n_objects} objects of the input, but {object_id!r} is not "
+            f"(there is {', '.join(alike)}): check its spelling."
+        )
+    table = None if objects is None else objects[objects["object_id"] == object_id].reset_index(drop=True)
+    return batch.take_objects(index), table

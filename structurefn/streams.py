@@ -1,0 +1,112 @@
+"""Streams: which events of which channels are counted, on which grid."""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from structurefn import events
+from structurefn.grids import Grid
+
+DIFFERENCES = {"column_range": (-4.0, 4.0), "column_scale": 0.1, "error_range": (0.02, 0.64), "n_errors": 5}
+DEVIATIONS = {"column_range": (-30.0, 30.0), "column_scale": 1.0, "n_columns": 24}
+LAGS = (0.005, 3000.0)
+
+# kind -> (kernel, number of channels, needs one channel alone, default grid)
+KINDS = {
+    "pairs": (
+        events.count_pairs,
+        2,
+        False,
+        Grid(row_shape=(12,), n_columns=32, lag_range=LAGS, **DIFFERENCES),
+    ),
+    "scaled-pairs": (
+        partial(events.count_pairs, scaled=True),
+        2,
+        False,
+        Grid(row_shape=(12,), lag_range=LAGS, **DEVIATIONS),
+    ),
+    "adjacent": (
+        events.count_adjacent,
+        1,
+        True,
+        Grid(row_shape=(10,), n_columns=32, lag_range=(0.02, 1000.0), **DIFFERENCES),
+    ),
+    "triplets": (
+        events.count_triplets,
+        1,
+        True,
+        Grid(row_shape=(3, 3, 5), n_columns=20, lag_range=(0.5, 500.0), **(DIFFERENCES | {"n_errors": 3})),
+    ),
+    "level": (events.count_level, 1, False, Grid(row_shape=(1,), n_columns=32, **DIFFERENCES)),
+    "scaled-level": (partial(events.count_level, scaled=True), 1, False, Grid(row_shape=(1,), **DEVIATIONS)),
+    "peak": (
+        events.count_peak,
+        1,
+        False,
+        Grid(
+            row_shape=(2, 8),
+            column_range=(-0.6, 6.0),
+            n_columns=24,
+            column_scale=0.2,
+            error_range=(0.02, 0.64),
+            n_errors=3,
+            lag_range=(1.0, 2000.0),
+        ),
+    ),
+    "magnitude": (
+        events.count_magnitude,
+        1,
+        False,
+        Grid(row_shape=(1,), column_range=(10.0, 24.0), n_columns=28),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One kind of event in one channel, or an ordered pair of channels.
+
+    Parameters
+    ----------
+    name : str
+    kind : str
+        One of `KINDS`.
+    channels : tuple of str
+        "SURVEY/band"; two for kinds of pairs (earlier, later), else one.
+    nightly : bool
+        Whether exposures of one night are averaged first.
+    grid : Grid, optional
+        The kind's own by default.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown or the number of channels is wrong.
+    """
+
+    name: str
+    kind: str
+    channels: tuple[str, ...]
+    nightly: bool = False
+    grid: Grid = field(default=None)
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"stream {self.name!r}: kind must be one of {sorted(KINDS)}, not {self.kind!r}.")
+        _, n_channels, _, grid = KINDS[self.kind]
+        if len(self.channels) != n_channels:
+            raise ValueError(
+                f"stream {self.name!r} of kind {self.kind!r} takes {n_channels} channel(s), "
+                f"but has {list(self.channels)}."
+            )
+        if self.grid is None:
+            object.__setattr__(self, "grid", grid)
+
+    @property
+    def kernel(self):
+        """The counting kernel of `structurefn.events`."""
+        return KINDS[self.kind][0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether the kernel needs points of its channel only."""
+        return KINDS[self.kind][2]
