@@ -1,6 +1,5 @@
 """What the commands read: light curves as the recipe wants them, and the choice of one object."""
 
-from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -42,15 +41,7 @@ def light_curves(path: Path, recipe: Recipe, *, also: pd.DataFrame | None = None
             f"{path} must hold {wanted.quantity} for recipe {recipe.name}, but it holds {batch.quantity}: "
             "convert it or use a recipe for that quantity."
         )
-    if also is None:
-        return batch
-    names = also["object_id"].to_numpy(dtype=str)
-    added = names[~np.isin(names, batch.object_id)]
-    return replace(
-        batch,
-        object_id=np.concatenate([batch.object_id, added]),
-        offset=np.concatenate([batch.offset, np.full(len(added), batch.n_points, dtype=np.int64)]),
-    )
+    return batch if also is None else batch.with_objects(also["object_id"])
 
 
 def one_object(

@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from bayesclass.recipe_schema import (
     CLASS_NODE,
+    PAIR_STREAM_KINDS,
     PHOTOMETRY,
     QUANTITIES,
     STREAM_KINDS,
@@ -91,14 +92,17 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
         name, channels = section.text("name"), section.strings("channels")
         for channel in channels:
             _one_of(section, "channels", channel, light_curves.channels)
-        if kind == "pairs" and len(channels) != 2:
+        if kind in PAIR_STREAM_KINDS and len(channels) != 2:
             section.fail(
                 "channels", "must be two channels, the same twice or an ordered pair", list(channels)
             )
-        if kind != "pairs" and (not channels or len(set(channels)) < len(channels)):
+        if kind not in PAIR_STREAM_KINDS and (not channels or len(set(channels)) < len(channels)):
             section.fail("channels", "must be one or more different channels", list(channels))
         _unique(section, name, [stream.name for stream in streams])
         given = {key: section.data[key] for key in options if key in section}
+        for key, value in given.items():
+            if not isinstance(value, bool):
+                section.fail(key, "must be true or false", value)
         streams.append(StreamSpec(name, kind, channels, given))
     return tuple(streams)
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-STREAM_KINDS = ("pairs", "triplets", "magnitude", "peak", "level")
+STREAM_KINDS = (
+    "pairs",
+    "scaled-pairs",
+    "adjacent",
+    "triplets",
+    "level",
+    "scaled-level",
+    "peak",
+    "magnitude",
+)
+PAIR_STREAM_KINDS = ("pairs", "scaled-pairs")
 # Keys of a stream beside name, kind and channels, by kind.
-STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ())
+STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ("nightly", "trained"))
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"

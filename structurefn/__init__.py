@@ -1,1 +1,40 @@
-"""Package."""
+"""Likelihoods of light curves under class-conditional structure functions."""
+
+from structurefn.counting import count_events
+from structurefn.density import Density, fit_density
+from structurefn.grids import Grid
+from structurefn.kernel_logistic import KernelLogistic
+from structurefn.light_curves import LightCurveError, LightCurves, concatenate
+from structurefn.likelihood import expected_log_likelihood, log_likelihood, log_non_detection
+from structurefn.magnitudes import as_magnitudes, channel_softening
+from structurefn.maps import map_scales, square_root_map, stacked_maps
+from structurefn.nightly import nightly_means
+from structurefn.response import response_matrix
+from structurefn.simulate import simulate_peak_curves
+from structurefn.streams import Stream
+from structurefn.thinning import thin_to, thinned_versions
+
+__all__ = [
+    "Density",
+    "Grid",
+    "KernelLogistic",
+    "LightCurveError",
+    "LightCurves",
+    "Stream",
+    "as_magnitudes",
+    "channel_softening",
+    "concatenate",
+    "count_events",
+    "expected_log_likelihood",
+    "fit_density",
+    "log_likelihood",
+    "log_non_detection",
+    "map_scales",
+    "nightly_means",
+    "response_matrix",
+    "simulate_peak_curves",
+    "square_root_map",
+    "stacked_maps",
+    "thin_to",
+    "thinned_versions",
+]

@@ -170,6 +170,32 @@ class LightCurves:
             set_aside=count_set_aside(object_code, object_names, reason),
         )
 
+    @classmethod
+    def empty(cls, channels: Sequence[str], quantity: str) -> "LightCurves":
+        """Return a batch without objects."""
+        return cls(
+            object_id=np.empty(0, dtype=str),
+            offset=np.zeros(1, dtype=np.int64),
+            time=np.empty(0),
+            value=np.empty(0),
+            error=np.empty(0),
+            channel=np.empty(0, dtype=np.int16),
+            upper_limit=np.empty(0, dtype=bool),
+            channels=tuple(channels),
+            quantity=quantity,
+            set_aside=pd.DataFrame({"object_id": [], "reason": [], "rows": []}),
+        )
+
+    def with_objects(self, object_ids: Iterable[str]) -> "LightCurves":
+        """Return the batch with those of `object_ids` that it lacks appended, without a point."""
+        names = pd.Index(np.asarray(object_ids, dtype=str)).unique()
+        added = names[~names.isin(self.object_id)].to_numpy(dtype=str)
+        return replace(
+            self,
+            object_id=np.concatenate([self.object_id.astype(str), added]),
+            offset=np.concatenate([self.offset, np.full(len(added), self.n_points, dtype=np.int64)]),
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Return the points as a table that `from_frame` accepts.
 

@@ -60,6 +60,8 @@ KINDS = {
     ),
 }
 
+PAIR_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels == 2)
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -74,6 +76,8 @@ class Stream:
         "SURVEY/band"; two for kinds of pairs (earlier, later), else one.
     nightly : bool
         Whether exposures of one night are averaged first.
+    trained : bool
+        Whether its map is among those that a classifier is trained on.
     grid : Grid, optional
         The kind's own by default.
 
@@ -87,6 +91,7 @@ class Stream:
     kind: str
     channels: tuple[str, ...]
     nightly: bool = False
+    trained: bool = True
     grid: Grid = field(default=None)
 
     def __post_init__(self):

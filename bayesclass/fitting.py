@@ -1,0 +1,232 @@
+"""The fit: versions, cross-fitted evidence, pool, prediction sets and novelty, then all objects together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesclass import metrics
+from bayesclass.calibration import ConformalSets
+from bayesclass.crossfit import identical_light_curves, stratified_folds
+from bayesclass.experts import GENERATIVE, TRAINED, LightCurveExperts, runtime_streams
+from bayesclass.network import BayesianNetwork
+from bayesclass.network_spec import NetworkSpec
+from bayesclass.novelty import NoveltyScale, standardised
+from bayesclass.pool import Pool
+from bayesclass.progress import Progress
+from bayesclass.recipe import Recipe
+from context.evidence import EvidenceTable
+from structurefn.counting import count_events
+from structurefn.light_curves import LightCurves
+from structurefn.likelihood import expected_log_likelihood, log_likelihood
+from structurefn.magnitudes import as_magnitudes, channel_softening
+from structurefn.thinning import thinned_versions
+
+CONTEXT = "context"
+# Where the pool's weights are expected before data: chains are too narrow, and the more so the longer they are.
+EXPECTED_WEIGHTS = {name: (np.log(0.5), -0.3) for name in GENERATIVE.values()}
+
+
+class FitError(ValueError):
+    """A model cannot be fitted on this sample."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Everything that a fit learned; see the classes of its parts."""
+
+    experts: LightCurveExperts
+    network: BayesianNetwork
+    pool: Pool
+    sets: ConformalSets
+    novelty: NoveltyScale
+    softening: dict[str, float]
+    summary: dict
+
+
+def fit_model(
+    recipe: Recipe,
+    light_curves: LightCurves,
+    evidence: EvidenceTable,
+    allowed: np.ndarray,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Fit experts, network and pool on labelled objects.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    light_curves : LightCurves
+        All labelled objects; those without a point teach the network only.
+    evidence : EvidenceTable
+        Of the same objects in the same order.
+    allowed : ndarray of bool, shape (n_objects, n_leaves)
+        Leaves that each label allows, at least one.
+    progress : callable, optional
+        Called with (stage, done, total).
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    FitError
+        If there are too few objects or classes for cross-fitting.
+    """
+    options = recipe.fit
+    _check_sample(recipe, allowed, options.folds)
+    tell = progress or (lambda stage, done, total: None)
+    rng = np.random.default_rng(options.seed)
+    softening = recipe.light_curves.softening or channel_softening(light_curves)
+    magnitudes = as_magnitudes(light_curves, softening if light_curves.quantity == "flux" else {})
+    versions, owner = thinned_versions(
+        magnitudes,
+        rng,
+        versions=options.versions,
+        min_points=options.min_points,
+        max_points=options.max_points,
+    )
+    streams = runtime_streams(recipe.streams)
+    counts = {}
+    for done, (name, count) in enumerate(count_events(versions, streams, night=recipe.light_curves.night)):
+        tell("counting events", done + 1, len(streams))
+        counts[name] = count
+    weights = 1.0 / np.bincount(owner)[owner]
+    n_detections = versions.n_detections
+    spec = NetworkSpec(
+        class_states=recipe.taxonomy.leaves, edges=recipe.edges, no_class_edge=recipe.network.no_class_edge
+    )
+
+    # Objects without a point have no light-curve evidence to teach, but keep their place in the pool.
+    seen = n_detections > 0
+
+    def fit_parts(use_object: np.ndarray, n_draws: int):
+        rows = np.flatnonzero(use_object[owner] & seen)
+        experts = LightCurveExperts.fit(
+            streams,
+            {name: count[rows] for name, count in counts.items()},
+            allowed[owner[rows]],
+            weights[rows],
+            owner[rows],
+            n_draws=n_draws,
+            seed=options.seed,
+        )
+        here = np.flatnonzero(use_object)
+        network = BayesianNetwork.fit(
+            spec, evidence.take(here), allowed[here], n_draws=n_draws, seed=options.seed
+        )
+        return experts, network
+
+    stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
+    fold = stratified_folds(stratum, identical_light_curves(light_curves), options.folds, rng)
+    held_out: dict[str, np.ndarray] = {}
+    sizes: dict[str, np.ndarray] = {}
+    moments = np.zeros((3, len(owner), recipe.taxonomy.n_leaves))
+    for k in range(options.folds):
+        tell("cross-fitting", k, options.folds + 1)
+        experts, network = fit_parts(fold != k, 0)
+        rows = np.flatnonzero(fold[owner] == k)
+        part = {name: count[rows] for name, count in counts.items()}
+        got, size = experts.evidence(part, n_detections[rows])
+        context = network.log_likelihood(evidence.take(np.flatnonzero(fold == k)))
+        got[CONTEXT] = context[np.searchsorted(np.flatnonzero(fold == k), owner[rows])]
+        size[CONTEXT] = np.zeros(len(rows))
+        for name, values in got.items():
+            held_out.setdefault(name, np.zeros((len(owner), values.shape[1])))[rows] = values
+            sizes.setdefault(name, np.zeros(len(owner)))[rows] = size[name]
+        moments[:, rows] = chain_moments(experts, part)
+    tell("cross-fitting", options.folds, options.folds + 1)
+    frequency = (allowed / allowed.sum(axis=1, keepdims=True)).sum(axis=0) + 0.5
+    pool = Pool.fit(
+        held_out,
+        sizes,
+        allowed[owner],
+        weights,
+        np.log(frequency / frequency.sum()),
+        expected=EXPECTED_WEIGHTS,
+        n_draws=options.draws,
+        seed=options.seed,
+    )
+    probability = probabilities(pool.terms(held_out, sizes))
+    single = allowed[owner].sum(axis=1) == 1
+    sets = ConformalSets.fit(probability[single], allowed[owner][single].argmax(axis=1))
+    z = standardised(*moments, probability)
+    novelty = NoveltyScale.fit(z, chain_size(experts, sizes))
+    summary = _summary(held_out, sizes, pool, allowed, stratum, n_detections, evidence, recipe)
+    experts, network = fit_parts(np.ones(len(allowed), bool), options.draws)
+    tell("cross-fitting", options.folds + 1, options.folds + 1)
+    return Fitted(experts, network, pool, sets, novelty, softening, summary)
+
+
+def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
+    """Class probabilities, the normalised exponential of the sum of terms."""
+    log_joint = sum(terms.values())
+    probability = np.exp(log_joint - log_joint.max(axis=-1, keepdims=True))
+    return probability / probability.sum(axis=-1, keepdims=True)
+
+
+def chain_moments(experts: LightCurveExperts, counts: dict[str, np.ndarray]) -> np.ndarray:
+    """Log-likelihood of the chains of neighbours, its mean and variance under each class, shape (3, n, K)."""
+    n = len(next(iter(counts.values())))
+    total = np.zeros((3, n, len(experts.log_train)))
+    for stream in experts.streams:
+        if stream.kind == "adjacent":
+            density, count = experts.densities[stream.name], counts[stream.name]
+            total += np.stack([log_likelihood(count, density), *expected_log_likelihood(count, density)])
+    return total
+
+
+def chain_size(experts: LightCurveExperts, sizes: dict[str, np.ndarray]) -> np.ndarray:
+    """Number of steps in the chains, zeros for a recipe without any."""
+    return sizes.get(GENERATIVE["adjacent"], np.zeros(len(next(iter(sizes.values())))))
+
+
+def _check_sample(recipe: Recipe, allowed: np.ndarray, folds: int) -> None:
+    per_class = allowed[allowed.sum(axis=1) == 1].sum(axis=0)
+    leaves = recipe.taxonomy.leaves
+    few = [f"{leaf} ({count})" for leaf, count in zip(leaves, per_class, strict=True) if count < 2]
+    if few:
+        raise FitError(
+            f"every leaf of recipe {recipe.name} needs at least 2 labelled objects, but {', '.join(few)} "
+            f"of {len(allowed)}: label more objects, or take the leaf out of the recipe."
+        )
+    if len(allowed) < 2 * folds:
+        raise FitError(
+            f"{folds}-fold cross-fitting needs at least {2 * folds} labelled objects, but there are "
+            f"{len(allowed)}: label more, or lower `folds` in [fit] of the recipe."
+        )
+
+
+def _summary(held_out, sizes, pool, allowed, stratum, n_detections, evidence, recipe) -> dict:
+    """Held-out figures of the objects at full length, alone and pooled."""
+    n = len(allowed)
+    full = {name: values[:n] for name, values in held_out.items()}
+    size = {name: values[:n] for name, values in sizes.items()}
+    known = stratum >= 0
+    prior = {"prior": np.broadcast_to(pool.log_prior, (n, len(pool.log_prior)))}
+
+    def score(p):
+        return round(float(metrics.log_loss(p[known], stratum[known])), 4)
+
+    pooled = probabilities(pool.terms(full, size))
+    weighted = pool.terms(full, size)
+    chain = [name for name in weighted if name in (TRAINED, *GENERATIVE.values())]
+    null, _ = metrics.ece_null(pooled[known], np.random.default_rng(0))
+    return {
+        "n_objects": n,
+        "n_without_points": int((n_detections[:n] == 0).sum()),
+        "class_counts": {leaf: int((stratum == i).sum()) for i, leaf in enumerate(recipe.taxonomy.leaves)},
+        "n_partial_labels": int((stratum < 0).sum()),
+        "log_loss_class_frequencies": score(probabilities(prior)),
+        "log_loss_context": score(probabilities(prior | {CONTEXT: full[CONTEXT]})),
+        "log_loss_light_curve": score(probabilities(prior | {name: weighted[name] for name in chain})),
+        "log_loss": score(pooled),
+        "ece": round(float(metrics.classwise_ece(pooled[known], stratum[known])), 4),
+        "ece_null": round(float(null), 4),
+        "weights_at_20_points": {
+            name: round(float(pool.weight(name, np.array([20.0 if size[name].any() else 0.0]))[0]), 3)
+            for name in pool.experts
+        },
+    }

@@ -1,0 +1,97 @@
+"""A fitted model as plain JSON and arrays, and back. Nothing in it is code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from bayesclass.calibration import ConformalSets
+from bayesclass.experts import LightCurveExperts, runtime_streams
+from bayesclass.fitting import Fitted
+from bayesclass.network import BayesianNetwork
+from bayesclass.novelty import NoveltyScale
+from bayesclass.pool import Pool
+from bayesclass.recipe import Recipe
+from structurefn.density import Density
+from structurefn.kernel_logistic import KernelLogistic
+from structurefn.response import response_matrix
+
+KERNEL_ARRAYS = ("mean", "basis", "landmarks", "whitening", "theta", "draws")
+# Half precision where 1e-3 relative is far below the statistical error, and size matters.
+HALF = ("basis", "whitening", "draws")
+
+
+def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Split a fit into a manifest of plain values and named arrays."""
+    experts = fitted.experts
+    arrays = {"experts/log_train": experts.log_train, "novelty/quantiles": fitted.novelty.quantiles}
+    for name, density in experts.densities.items():
+        arrays[f"density/{name}/true"] = density.true.astype(np.float32)
+        arrays[f"density/{name}/effective_events"] = density.effective_events.astype(np.float32)
+    manifest = {
+        "recipe": recipe.to_dict(),
+        "grids": {stream.name: _plain(asdict(stream.grid)) for stream in experts.streams},
+        "densities": {
+            name: {"strength": float(density.strength), "tail": float(density.tail)}
+            for name, density in experts.densities.items()
+        },
+        "scales": experts.scales,
+        "kernel": None,
+        "pool": fitted.pool.to_dict(),
+        "sets": fitted.sets.to_dict(),
+        "softening": fitted.softening,
+        "summary": summary,
+    }
+    if experts.kernel is not None:
+        manifest["kernel"] = {"gamma": float(experts.kernel.gamma)}
+        for name in KERNEL_ARRAYS:
+            dtype = np.float16 if name in HALF else np.float32
+            arrays[f"kernel/{name}"] = getattr(experts.kernel, name).astype(dtype)
+    meta, network_arrays = fitted.network.to_arrays()
+    manifest["network"] = meta
+    arrays |= {f"network/{name}": values for name, values in network_arrays.items()}
+    return manifest, arrays
+
+
+def unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Recipe, Fitted, dict]:
+    """Inverse of `pack`, up to the precision in which arrays are stored."""
+    recipe = Recipe.from_dict(manifest["recipe"], source="model")
+    streams = runtime_streams(recipe.streams)
+    densities = {}
+    for stream in streams:
+        if stream.name in manifest["densities"]:
+            response = response_matrix(stream.grid.column_edges, stream.grid.error_centres)
+            densities[stream.name] = Density.from_true(
+                arrays[f"density/{stream.name}/true"],
+                response,
+                effective_events=arrays[f"density/{stream.name}/effective_events"],
+                **manifest["densities"][stream.name],
+            )
+    kernel = None
+    if manifest["kernel"] is not None:
+        parts = {name: arrays[f"kernel/{name}"].astype(np.float32) for name in KERNEL_ARRAYS}
+        kernel = KernelLogistic(**parts, gamma=manifest["kernel"]["gamma"])
+    prefix = "network/"
+    network = BayesianNetwork.from_arrays(
+        manifest["network"],
+        {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)},
+    )
+    fitted = Fitted(
+        experts=LightCurveExperts(
+            streams, densities, kernel, manifest["scales"], arrays["experts/log_train"]
+        ),
+        network=network,
+        pool=Pool.from_dict(manifest["pool"]),
+        sets=ConformalSets.from_dict(manifest["sets"]),
+        novelty=NoveltyScale(arrays["novelty/quantiles"]),
+        softening=manifest["softening"],
+        summary=manifest["summary"],
+    )
+    return recipe, fitted, manifest["summary"]
+
+
+def _plain(values: dict) -> dict:
+    """JSON has no infinity: an infinite column scale is stored as null."""
+    return {k: None if isinstance(v, float) and np.isinf(v) else v for k, v in values.items()}
