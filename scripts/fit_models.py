@@ -1,0 +1,214 @@
+"""Fit the models that come with the package, on the labelled survey data, and write their model cards.
+
+    python scripts/fit_models.py DATA_DIR [--only NAME]
+
+DATA_DIR holds a folder for each survey with lightcurves.parquet and objects.csv. Each model goes to
+bayesclass/models/NAME, replaces the one that is there, and holds no data of any training object.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bayesclass import Classifier
+from bayesclass.progress import progress_bars
+from bayesclass.storage import load_model
+from bayesclass.tables import read_light_curves, read_objects
+
+MODELS = Path(__file__).resolve().parents[1] / "bayesclass" / "models"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's training sample comes from, and what must be said about it.
+
+    Attributes
+    ----------
+    folder : str
+        Under the data directory.
+    data : str
+        What the sample is, with its citation.
+    limits : tuple of str
+        What the model must not be trusted with.
+    """
+
+    folder: str
+    data: str
+    limits: tuple[str, ...]
+
+
+SOURCES = {
+    "crts-transients": Source(
+        folder="crts",
+        data="Transients found by the Catalina Real-Time Transient Survey (Drake et al. 2009, ApJ 696, 870) "
+        "with the survey's own classes, as collected in the MANTRA data set (Neira et al. 2020, ApJS 250, "
+        "11). Unfiltered photometry of the total light, four exposures within half an hour, then weeks "
+        "without.",
+        limits=(
+            "Sources that are not transients: the sample holds only what the survey reported as one, so an "
+            "ordinary variable star or a quiet source gets the probabilities of the nearest transient class.",
+            "Photometry of other surveys or filters, or difference photometry.",
+            "Other mixtures of classes: the prior is that of the sample, which is not the sky's.",
+            "The classes were given by people who had seen the light curve and the archival images.",
+        ),
+    ),
+    "ztf-supernovae": Source(
+        folder="ztf_bts",
+        data="Supernovae of the Zwicky Transient Facility's Bright Transient Survey (Bellm et al. 2019, PASP "
+        "131, 018002; Fremling et al. 2020, ApJ 895, 32; Perley et al. 2020, ApJ 904, 35) with "
+        "spectroscopic classes, g and r difference photometry of detections, and quantities of the "
+        "nearest galaxy.",
+        limits=(
+            "Anything that is no supernova of these five classes: tidal disruptions, novae, active nuclei, "
+            "cataclysmic variables, moving objects and artefacts are not in the class tree. Look at "
+            "`novelty`.",
+            "Faint supernovae: the sample peaks brighter than about 19 mag, and apparent magnitudes are "
+            "evidence in the model.",
+            "Photometry of the total light, or in other filters.",
+            "Complete samples: the prior is that of a sample limited by brightness, three quarters of it Ia.",
+            "Rare classes: SLSN and IIn rest on a few dozen objects each, as their intervals show.",
+        ),
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fit one model or all; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, metavar="DATA_DIR", help="folder of the labelled survey data")
+    parser.add_argument("--only", choices=sorted(SOURCES), metavar="NAME", help=f"one of {sorted(SOURCES)}")
+    options = parser.parse_args(arguments)
+    for name in [options.only] if options.only else SOURCES:
+        folder = options.data / SOURCES[name].folder
+        if not (folder / "lightcurves.parquet").is_file():
+            print(f"{folder} must hold lightcurves.parquet, but does not: check DATA_DIR.", file=sys.stderr)
+            return 2
+        fit_one(name, folder)
+    return 0
+
+
+def fit_one(name: str, folder: Path) -> None:
+    """Fit and save one model with its card."""
+    start = time.perf_counter()
+    classifier = Classifier.from_recipe(name)
+    wanted = classifier.recipe.light_curves
+    light_curves = read_light_curves(
+        folder / "lightcurves.parquet", channels=wanted.channels, aliases=wanted.aliases
+    )
+    objects = read_objects(folder / "objects.csv")
+    with progress_bars() as progress:
+        classifier.fit(light_curves, objects, progress=progress)
+    MODELS.mkdir(exist_ok=True)
+    path = MODELS / name
+    classifier.save(path)
+    check_no_training_object(path, objects["object_id"].astype(str).tolist(), light_curves.n_points)
+    (path / "MODEL_CARD.md").write_text(model_card(classifier, SOURCES[name]), encoding="utf-8")
+    size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
+    print(json.dumps(classifier.summary, indent=1))
+    print(f"{name}: {size:.1f} MB in {path}, {time.perf_counter() - start:.0f} s")
+
+
+def check_no_training_object(path: Path, object_ids: list[str], n_points: int) -> None:
+    """Refuse a model that names a training object, or that has an array with an entry for each.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    manifest, arrays = load_model(path)
+    # Names such as "19" stand in any file of numbers; they could not be told apart.
+    telling = {name for name in object_ids if len(name) >= 7}
+    text = {"model.json": json.dumps(manifest)}
+    text |= {name: " ".join(map(str, a.ravel())) for name, a in arrays.items() if a.dtype.kind in "US"}
+    for where, content in text.items():
+        found = telling.intersection(re.findall(r"[\w.+-]+", content))
+        if found:
+            raise ValueError(f"A shipped model must name no training object, but {where} has {found.pop()}.")
+    for name, values in arrays.items():
+        if {len(object_ids), manifest["summary"]["n_objects"], n_points} & set(values.shape):
+            raise ValueError(
+                f"A shipped model must hold nothing object by object, but {name} is {values.shape}."
+            )
+
+
+def model_card(classifier: Classifier, source: Source) -> str:
+    """Text of MODEL_CARD.md."""
+    recipe, summary = classifier.recipe, classifier.summary
+    counts = summary["class_counts"]
+    n_known = sum(counts.values())
+    classes = [f"| {leaf} | {count} | {count / n_known:.1%} |" for leaf, count in counts.items()]
+    unmapped = ", ".join(f"{label} {count}" for label, count in summary["unmapped_labels"].items()) or "none"
+    figures = {
+        "class frequencies alone": summary["log_loss_class_frequencies"],
+        "context alone": summary["log_loss_context"],
+        "light curve alone": summary["log_loss_light_curve"],
+        "both": summary["log_loss"],
+    }
+    evidence = [
+        f"- `{spec.name}`" + (f" [{spec.unit}]" if spec.unit not in ("", "1") else "")
+        for spec in recipe.evidence
+    ]
+    n_landmarks = (
+        0 if classifier.fitted.experts.kernel is None else len(classifier.fitted.experts.kernel.landmarks)
+    )
+    holds = "densities and tables of the classes, weights"
+    if n_landmarks:
+        holds += f", and {n_landmarks} cluster centres of smoothed structure-function maps"
+    lines = [
+        f"# {recipe.name}: {recipe.title}",
+        "",
+        "Fitted by `scripts/fit_models.py`, which wrote this card too.",
+        "",
+        "## Training sample",
+        "",
+        source.data,
+        "",
+        f"{summary['n_objects']} labelled objects, {summary['n_partial_labels']} of them with a label that "
+        f"allows several classes; {summary['n_unlabelled']} objects were left out, because their label is in "
+        f"no class of the tree: {unmapped}.",
+        "",
+        "| class | objects | share |",
+        "|---|---|---|",
+        *classes,
+        "",
+        "## Evidence",
+        "",
+        f"Light curves ({recipe.light_curves.photometry} photometry, {recipe.light_curves.quantity}) in "
+        f"{', '.join(recipe.light_curves.channels)}; upper limits are counted, not used. Context:",
+        "",
+        *evidence,
+        "",
+        "Any of it may be missing. Spectroscopic redshifts, durations, dates and numbers of points are no evidence.",
+        "",
+        "## Held-out figures",
+        "",
+        f"{recipe.fit.folds}-fold cross-fitting, every object at full length, mean log-loss [nat]. "
+        "The few weights of the pool were fitted on the same held-out evidence.",
+        "",
+        "| evidence | log-loss |",
+        "|---|---|",
+        *(f"| {name} | {value:.3f} |" for name, value in figures.items()),
+        "",
+        f"Class-wise calibration error {summary['ece']:.3f}; {summary['ece_null']:.3f} is expected of a "
+        "perfectly calibrated model with as many objects.",
+        "",
+        "## Not for",
+        "",
+        *(f"- {limit}" for limit in source.limits),
+        "",
+        "## What it holds",
+        "",
+        f"{holds[0].upper()}{holds[1:]}. No identifier, light curve or measurement of a "
+        "training object, and no code.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
