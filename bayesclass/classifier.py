@@ -24,9 +24,7 @@ from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
 from bayesclass.remarks import object_remarks
 from context.evidence import EvidenceTable
-from structurefn.counting import count_events
 from structurefn.light_curves import LightCurves
-from structurefn.magnitudes import as_magnitudes
 
 BLOCK = 4096
 
@@ -114,8 +112,8 @@ class Classifier:
         table = pd.Index(objects["object_id"])
         if table.has_duplicates:
             raise FitError(
-                f"object_id must be unique in the objects' table, but {table[table.duplicated()][0]!r} repeats: "
-                "keep one row an object."
+                "object_id must be unique in the objects' table, but "
+                f"{table[table.duplicated()][0]!r} repeats: keep one row an object."
             )
         row = table.get_indexer(pd.Index(batch.object_id))
         allowed = np.where((row >= 0)[:, None], allowed_by_row[row], False)
@@ -155,7 +153,7 @@ class Classifier:
         ValueError
             If a table cannot be used at all.
         """
-        fitted = self.fitted
+        _ = self.fitted  # refuses early
         batch = self._batch(light_curves, objects)
         if objects is not None:
             objects = objects.assign(object_id=objects["object_id"].astype(str))
@@ -225,19 +223,19 @@ class Classifier:
         return batch if objects is None else batch.with_objects(objects["object_id"].astype(str).to_numpy())
 
     def _classify_block(self, batch: LightCurves, evidence: EvidenceTable) -> dict:
-        fitted, night = self.fitted, self.recipe.light_curves.night
+        fitted = self.fitted
         experts = fitted.experts
-        magnitudes = as_magnitudes(batch, fitted.softening)
-        counts = dict(count_events(magnitudes, experts.streams, night=night))
-        got, sizes = experts.evidence(counts, batch.n_detections)
+        described = fitted.representation.describe(batch)
+        got, sizes = experts.evidence(described)
         got[CONTEXT] = fitted.network.log_likelihood(evidence)
         sizes[CONTEXT] = np.zeros(batch.n_objects)
         terms = fitted.pool.terms(got, sizes)
         probability = probabilities(terms)
-        drawn, _ = experts.evidence(counts, batch.n_detections, draws=True)
-        drawn[CONTEXT] = fitted.network.log_likelihood_draws(evidence)
+        drawn = experts.evidence_draws(described, got)
+        if fitted.network.draws:
+            drawn[CONTEXT] = fitted.network.log_likelihood_draws(evidence)
         draws = probabilities({"all": fitted.pool.log_joint_draws(drawn, sizes)})
-        z = standardised(*chain_moments(experts, counts), probability)
+        z = standardised(*chain_moments(experts, described), probability)
         return {
             "probability": probability,
             "draws": draws.astype(np.float32),

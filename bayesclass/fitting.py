@@ -9,18 +9,18 @@ import numpy as np
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
 from bayesclass.crossfit import identical_light_curves, stratified_folds
-from bayesclass.experts import GENERATIVE, TRAINED, LightCurveExperts, runtime_streams
+from bayesclass.experts import TRAINED, LightCurveExperts
 from bayesclass.network import BayesianNetwork
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
 from bayesclass.pool import Pool
 from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
+from bayesclass.representation import GENERATIVE, Described, Representation, runtime_streams
 from context.evidence import EvidenceTable
-from structurefn.counting import count_events
 from structurefn.light_curves import LightCurves
 from structurefn.likelihood import expected_log_likelihood, log_likelihood
-from structurefn.magnitudes import as_magnitudes, channel_softening
+from structurefn.magnitudes import channel_softening
 from structurefn.thinning import thinned_versions
 
 CONTEXT = "context"
@@ -36,12 +36,12 @@ class FitError(ValueError):
 class Fitted:
     """Everything that a fit learned; see the classes of its parts."""
 
+    representation: Representation
     experts: LightCurveExperts
     network: BayesianNetwork
     pool: Pool
     sets: ConformalSets
     novelty: NoveltyScale
-    softening: dict[str, float]
     summary: dict
 
 
@@ -79,34 +79,39 @@ def fit_model(
     _check_sample(recipe, allowed, options.folds)
     tell = progress or (lambda stage, done, total: None)
     rng = np.random.default_rng(options.seed)
-    softening = recipe.light_curves.softening or channel_softening(light_curves)
-    magnitudes = as_magnitudes(light_curves, softening if light_curves.quantity == "flux" else {})
     versions, owner = thinned_versions(
-        magnitudes,
+        light_curves,
         rng,
         versions=options.versions,
         min_points=options.min_points,
         max_points=options.max_points,
     )
-    streams = runtime_streams(recipe.streams)
-    counts = {}
-    for done, (name, count) in enumerate(count_events(versions, streams, night=recipe.light_curves.night)):
-        tell("counting events", done + 1, len(streams))
-        counts[name] = count
     weights = 1.0 / np.bincount(owner)[owner]
-    n_detections = versions.n_detections
+    softening = {}
+    if light_curves.quantity == "flux":
+        softening = recipe.light_curves.softening or channel_softening(light_curves)
+    streams = runtime_streams(recipe.streams)
+    representation, described = Representation.fit(
+        streams,
+        versions,
+        weights,
+        night=recipe.light_curves.night,
+        softening=softening,
+        seed=options.seed,
+        progress=progress,
+    )
     spec = NetworkSpec(
         class_states=recipe.taxonomy.leaves, edges=recipe.edges, no_class_edge=recipe.network.no_class_edge
     )
 
     # Objects without a point have no light-curve evidence to teach, but keep their place in the pool.
-    seen = n_detections > 0
+    seen = described.n_detections > 0
 
     def fit_parts(use_object: np.ndarray, n_draws: int):
         rows = np.flatnonzero(use_object[owner] & seen)
         experts = LightCurveExperts.fit(
             streams,
-            {name: count[rows] for name, count in counts.items()},
+            described.take(rows),
             allowed[owner[rows]],
             weights[rows],
             owner[rows],
@@ -128,8 +133,8 @@ def fit_model(
         tell("cross-fitting", k, options.folds + 1)
         experts, network = fit_parts(fold != k, 0)
         rows = np.flatnonzero(fold[owner] == k)
-        part = {name: count[rows] for name, count in counts.items()}
-        got, size = experts.evidence(part, n_detections[rows])
+        part = described.take(rows)
+        got, size = experts.evidence(part)
         context = network.log_likelihood(evidence.take(np.flatnonzero(fold == k)))
         got[CONTEXT] = context[np.searchsorted(np.flatnonzero(fold == k), owner[rows])]
         size[CONTEXT] = np.zeros(len(rows))
@@ -154,10 +159,10 @@ def fit_model(
     sets = ConformalSets.fit(probability[single], allowed[owner][single].argmax(axis=1))
     z = standardised(*moments, probability)
     novelty = NoveltyScale.fit(z, chain_size(experts, sizes))
-    summary = _summary(held_out, sizes, pool, allowed, stratum, n_detections, evidence, recipe)
+    summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
     experts, network = fit_parts(np.ones(len(allowed), bool), options.draws)
     tell("cross-fitting", options.folds + 1, options.folds + 1)
-    return Fitted(experts, network, pool, sets, novelty, softening, summary)
+    return Fitted(representation, experts, network, pool, sets, novelty, summary)
 
 
 def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
@@ -167,13 +172,12 @@ def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
     return probability / probability.sum(axis=-1, keepdims=True)
 
 
-def chain_moments(experts: LightCurveExperts, counts: dict[str, np.ndarray]) -> np.ndarray:
+def chain_moments(experts: LightCurveExperts, described: Described) -> np.ndarray:
     """Log-likelihood of the chains of neighbours, its mean and variance under each class, shape (3, n, K)."""
-    n = len(next(iter(counts.values())))
-    total = np.zeros((3, n, len(experts.log_train)))
+    total = np.zeros((3, len(described.n_detections), len(experts.log_train)))
     for stream in experts.streams:
         if stream.kind == "adjacent":
-            density, count = experts.densities[stream.name], counts[stream.name]
+            density, count = experts.densities[stream.name], described.counts[stream.name]
             total += np.stack([log_likelihood(count, density), *expected_log_likelihood(count, density)])
     return total
 
@@ -199,7 +203,7 @@ def _check_sample(recipe: Recipe, allowed: np.ndarray, folds: int) -> None:
         )
 
 
-def _summary(held_out, sizes, pool, allowed, stratum, n_detections, evidence, recipe) -> dict:
+def _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe) -> dict:
     """Held-out figures of the objects at full length, alone and pooled."""
     n = len(allowed)
     full = {name: values[:n] for name, values in held_out.items()}

@@ -8,24 +8,26 @@ from typing import Any
 import numpy as np
 
 from bayesclass.calibration import ConformalSets
-from bayesclass.experts import LightCurveExperts, runtime_streams
+from bayesclass.experts import LightCurveExperts
 from bayesclass.fitting import Fitted
 from bayesclass.network import BayesianNetwork
 from bayesclass.novelty import NoveltyScale
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
+from bayesclass.representation import Representation, runtime_streams
 from structurefn.density import Density
+from structurefn.kernel_features import KernelFeatures
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.response import response_matrix
 
-KERNEL_ARRAYS = ("mean", "basis", "landmarks", "whitening", "theta", "draws")
+KERNEL_ARRAYS = ("mean", "basis", "landmarks", "whitening")
 # Half precision where 1e-3 relative is far below the statistical error, and size matters.
 HALF = ("basis", "whitening", "draws")
 
 
 def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Split a fit into a manifest of plain values and named arrays."""
-    experts = fitted.experts
+    experts, representation = fitted.experts, fitted.representation
     arrays = {"experts/log_train": experts.log_train, "novelty/quantiles": fitted.novelty.quantiles}
     for name, density in experts.densities.items():
         arrays[f"density/{name}/true"] = density.true.astype(np.float32)
@@ -37,18 +39,19 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
             name: {"strength": float(density.strength), "tail": float(density.tail)}
             for name, density in experts.densities.items()
         },
-        "scales": experts.scales,
+        "scales": representation.scales,
         "kernel": None,
         "pool": fitted.pool.to_dict(),
         "sets": fitted.sets.to_dict(),
-        "softening": fitted.softening,
+        "softening": representation.softening,
         "summary": summary,
     }
-    if experts.kernel is not None:
-        manifest["kernel"] = {"gamma": float(experts.kernel.gamma)}
-        for name in KERNEL_ARRAYS:
-            dtype = np.float16 if name in HALF else np.float32
-            arrays[f"kernel/{name}"] = getattr(experts.kernel, name).astype(dtype)
+    if representation.kernel is not None:
+        manifest["kernel"] = {"gamma": float(representation.kernel.gamma)}
+        parts = {name: getattr(representation.kernel, name) for name in KERNEL_ARRAYS}
+        parts |= {"theta": experts.trained.theta, "draws": experts.trained.draws}
+        for name, values in parts.items():
+            arrays[f"kernel/{name}"] = values.astype(np.float16 if name in HALF else np.float32)
     meta, network_arrays = fitted.network.to_arrays()
     manifest["network"] = meta
     arrays |= {f"network/{name}": values for name, values in network_arrays.items()}
@@ -69,24 +72,25 @@ def unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Rec
                 effective_events=arrays[f"density/{stream.name}/effective_events"],
                 **manifest["densities"][stream.name],
             )
-    kernel = None
+    kernel = trained = None
     if manifest["kernel"] is not None:
         parts = {name: arrays[f"kernel/{name}"].astype(np.float32) for name in KERNEL_ARRAYS}
-        kernel = KernelLogistic(**parts, gamma=manifest["kernel"]["gamma"])
+        kernel = KernelFeatures(**parts, gamma=manifest["kernel"]["gamma"])
+        trained = KernelLogistic(arrays["kernel/theta"], arrays["kernel/draws"].astype(np.float32))
     prefix = "network/"
     network = BayesianNetwork.from_arrays(
         manifest["network"],
         {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)},
     )
     fitted = Fitted(
-        experts=LightCurveExperts(
-            streams, densities, kernel, manifest["scales"], arrays["experts/log_train"]
+        representation=Representation(
+            streams, recipe.light_curves.night, manifest["softening"], manifest["scales"], kernel
         ),
+        experts=LightCurveExperts(streams, densities, trained, arrays["experts/log_train"]),
         network=network,
         pool=Pool.from_dict(manifest["pool"]),
         sets=ConformalSets.from_dict(manifest["sets"]),
         novelty=NoveltyScale(arrays["novelty/quantiles"]),
-        softening=manifest["softening"],
         summary=manifest["summary"],
     )
     return recipe, fitted, manifest["summary"]

@@ -22,14 +22,19 @@ BANDS |= {"i": ORANGE, "I": ORANGE, "z": SKY, "y": BLACK, "clear": BLUE, "G": BL
 MARKERS = "osD^p*"
 
 
-def new_axes(width: float = 6.4, height: float = 4.0):
-    """Return axes of a new figure of this size [inch]."""
+def new_figure(width: float = 6.4, height: float = 4.0):
+    """Return an empty figure of this size [inch]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    return figure
+
+
+def new_axes(width: float = 6.4, height: float = 4.0):
+    """Return axes of a new figure of this size [inch]."""
+    return new_figure(width, height).add_subplot()
 
 
 def light_curve(points: pd.DataFrame | Mapping[str, Sequence], *, ax=None):
@@ -101,6 +106,9 @@ def light_curve(points: pd.DataFrame | Mapping[str, Sequence], *, ax=None):
         ax.axhline(0.0, color=GREY, lw=0.8, zorder=0)
     ax.set(xlabel="time [MJD]", ylabel={"mag": "magnitude", "flux": "flux"}[quantity])
     ax.ticklabel_format(axis="x", useOffset=False, style="plain")
+    if len(table) and np.ptp(time) == 0:
+        # A single time has no range of its own.
+        ax.set_xlim(time[0] - 5.0, time[0] + 5.0)
     if len(table):
         ax.legend(frameon=False, fontsize="small")
     return ax
@@ -308,6 +316,8 @@ def density(
     *,
     lag: Sequence[float] | None = None,
     dm: Sequence[float] | None = None,
+    linear_width: float | None = None,
+    ceiling: float | None = None,
     ax=None,
     title: str = "",
 ):
@@ -324,6 +334,10 @@ def density(
         Ascending, later minus earlier; positive is fading [mag].
     lag, dm : float sequence, shape (n_pairs,), optional
         The object's pairs.
+    linear_width : float, optional
+        The axis of changes is linear up to about here and logarithmic beyond [mag]; all linear by default.
+    ceiling : float, optional
+        Value of the darkest colour, to compare pictures; by default the matrix's largest.
     ax : matplotlib Axes, optional
     title : str
 
@@ -337,24 +351,141 @@ def density(
         If the matrix does not fit the edges.
     """
     matrix = np.asarray(matrix, dtype=float)
+    ax = new_axes(5.6, 4.0) if ax is None else ax
+    lag_edges, dm_edges = _cell_edges(matrix, lag_edges, dm_edges)
+    # White where there is nothing, as on paper; the darkest colours stay clear of the orange points.
+    top = None if ceiling is None else np.sqrt(ceiling)
+    mesh = {"cmap": "Blues", "vmin": 0.0, "vmax": top, "shading": "flat", "rasterized": True}
+    ax.pcolormesh(lag_edges, dm_edges, np.sqrt(matrix).T, **mesh)
+    _pairs(ax, lag_edges, dm_edges, lag, dm, linear_width)
+    ax.set_title(title)
+    return ax
+
+
+def density_ratio(
+    log_first: np.ndarray,
+    log_second: np.ndarray,
+    lag_edges: Sequence[float],
+    dm_edges: Sequence[float],
+    *,
+    lag: Sequence[float] | None = None,
+    dm: Sequence[float] | None = None,
+    linear_width: float | None = None,
+    limit: float = 2.0,
+    ax=None,
+    title: str = "",
+):
+    """Draw where the changes of one class are more probable than those of another, with an object's pairs.
+
+    Parameters
+    ----------
+    log_first, log_second : float array, shape (n_lags, n_dm)
+        Natural logarithms of the two densities.
+    lag_edges, dm_edges, lag, dm, linear_width
+        As in `density`.
+    limit : float
+        Log ratio of the darkest colours, positive [nat].
+    ax : matplotlib Axes, optional
+    title : str
+
+    Returns
+    -------
+    matplotlib Axes
+        Blue where the first class is more probable, vermillion where the second is, with a bar of colours.
+
+    Raises
+    ------
+    ValueError
+        If the matrices do not fit the edges.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ratio = np.asarray(log_first, dtype=float) - np.asarray(log_second, dtype=float)
+    ax = new_axes(5.6, 4.0) if ax is None else ax
+    lag_edges, dm_edges = _cell_edges(ratio, lag_edges, dm_edges)
+    colours = LinearSegmentedColormap.from_list("ratio", [VERMILLION, "#FFFFFF", BLUE])
+    mesh = {"cmap": colours, "vmin": -limit, "vmax": limit, "shading": "flat", "rasterized": True}
+    drawn = ax.pcolormesh(lag_edges, dm_edges, ratio.T, **mesh)
+    _pairs(ax, lag_edges, dm_edges, lag, dm, linear_width)
+    ax.figure.colorbar(drawn, ax=ax, pad=0.02, extend="both")
+    ax.set_title(title)
+    return ax
+
+
+def magnitudes(
+    probability: np.ndarray,
+    classes: Sequence[str],
+    edges: Sequence[float],
+    magnitude: Sequence[float],
+    *,
+    ax=None,
+):
+    """Draw how bright the points of two classes are, with an object's own magnitudes.
+
+    Parameters
+    ----------
+    probability : float array, shape (2, n_cells)
+        Probability of each cell, by class.
+    classes : sequence of str
+        Two names.
+    edges : float sequence, shape (n_cells + 1,)
+        Ascending [mag].
+    magnitude : float sequence, shape (n_points,)
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = new_axes() if ax is None else ax
+    density = np.asarray(probability, dtype=float) / np.diff(edges)
+    for name, values, colour, style in zip(classes, density, (BLUE, VERMILLION), ("-", "--"), strict=True):
+        ax.stairs(values, edges, color=colour, ls=style, lw=1.6, label=name)
+    for i, m in enumerate(np.asarray(magnitude, dtype=float)):
+        ax.axvline(m, color=BLACK, lw=1.2, label="_" if i else "this object")
+    seen = np.flatnonzero((density > 1e-3 * density.max()).any(axis=0))
+    shown = [edges[seen[0]], edges[seen[-1] + 1], *magnitude]
+    ax.set(xlabel="magnitude", ylabel="density [1/mag]", ylim=(0.0, None))
+    ax.set_xlim(min(shown) - 0.5, max(shown) + 0.5)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def nothing(reason: str, *, ax=None):
+    """Say on empty axes why there is nothing to draw."""
+    ax = new_axes() if ax is None else ax
+    ax.set(xticks=[], yticks=[])
+    ax.text(0.5, 0.5, reason, ha="center", va="center", transform=ax.transAxes, color="#444444")
+    return ax
+
+
+def _cell_edges(matrix, lag_edges, dm_edges) -> tuple[np.ndarray, np.ndarray]:
+    """Edges that fit the matrix, the first lag positive for the logarithmic axis."""
     lag_edges, dm_edges = np.array(lag_edges, dtype=float), np.asarray(dm_edges, dtype=float)
     if matrix.shape != (len(lag_edges) - 1, len(dm_edges) - 1):
         raise ValueError(
             f"A density needs one cell between each two edges, found {matrix.shape=} with {len(lag_edges)} "
             f"lag edges and {len(dm_edges)} dm edges."
         )
-    ax = new_axes(5.6, 4.0) if ax is None else ax
     if lag_edges[0] <= 0:
         lag_edges[0] = lag_edges[1] / 5.0
-    # White where there is nothing, as on paper; the darkest colours stay clear of the orange points.
-    ax.pcolormesh(lag_edges, dm_edges, np.sqrt(matrix).T, cmap="Blues", shading="flat", rasterized=True)
+    return lag_edges, dm_edges
+
+
+def _pairs(ax, lag_edges, dm_edges, lag, dm, linear_width) -> None:
+    """Set the axes of a density and draw an object's pairs on top; those beyond the edges lie on them."""
     ax.set_xscale("log")
+    if linear_width is not None and np.isfinite(linear_width):
+        ax.set_yscale("asinh", linear_width=linear_width)
+        ticks = [
+            tick for tick in (-3, -1, -0.3, -0.1, 0, 0.1, 0.3, 1, 3) if dm_edges[0] <= tick <= dm_edges[-1]
+        ]
+        ax.set_yticks(ticks, [f"{tick:+g}" if tick else "0" for tick in ticks])
+        ax.set_yticks([], minor=True)
     if lag is not None and dm is not None and len(lag):
-        x = np.clip(np.asarray(lag, dtype=float), lag_edges[0], None)
+        x = np.clip(np.asarray(lag, dtype=float), lag_edges[0], lag_edges[-1])
+        y = np.clip(np.asarray(dm, dtype=float), dm_edges[0], dm_edges[-1])
         # Fewer pairs are drawn larger, and a thousand still let the density through.
         size = np.clip(40.0 / np.sqrt(len(x)), 1.6, 4.5)
-        ax.plot(x, dm, ls="", marker="o", ms=size, color=ORANGE, mec=BLACK, mew=0.3, alpha=0.8)
+        ax.plot(x, y, ls="", marker="o", ms=size, color=ORANGE, mec=BLACK, mew=0.4, alpha=0.85)
     ax.set(xlim=(lag_edges[0], lag_edges[-1]), ylim=(dm_edges[0], dm_edges[-1]))
-    ax.set(xlabel="lag [day]", ylabel="change [mag]")
-    ax.set_title(title)
-    return ax
+    ax.set(xlabel="lag [day]", ylabel="change [mag], + fades")

@@ -153,12 +153,10 @@ def model_card(classifier: Classifier, source: Source) -> str:
         f"- `{spec.name}`" + (f" [{spec.unit}]" if spec.unit not in ("", "1") else "")
         for spec in recipe.evidence
     ]
-    n_landmarks = (
-        0 if classifier.fitted.experts.kernel is None else len(classifier.fitted.experts.kernel.landmarks)
-    )
+    kernel = classifier.fitted.representation.kernel
     holds = "densities and tables of the classes, weights"
-    if n_landmarks:
-        holds += f", and {n_landmarks} cluster centres of smoothed structure-function maps"
+    if kernel is not None:
+        holds += f", and {len(kernel.landmarks)} cluster centres of smoothed structure-function maps"
     lines = [
         f"# {recipe.name}: {recipe.title}",
         "",
@@ -183,7 +181,8 @@ def model_card(classifier: Classifier, source: Source) -> str:
         "",
         *evidence,
         "",
-        "Any of it may be missing. Spectroscopic redshifts, durations, dates and numbers of points are no evidence.",
+        "Any of it may be missing. Spectroscopic redshifts, durations, dates and numbers of points are not "
+        "used.",
         "",
         "## Held-out figures",
         "",

@@ -3,11 +3,12 @@
 from structurefn.counting import count_events
 from structurefn.density import Density, fit_density
 from structurefn.grids import Grid
+from structurefn.kernel_features import KernelFeatures
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.light_curves import LightCurveError, LightCurves, concatenate
 from structurefn.likelihood import expected_log_likelihood, log_likelihood, log_non_detection
 from structurefn.magnitudes import as_magnitudes, channel_softening
-from structurefn.maps import map_scales, square_root_map, stacked_maps
+from structurefn.maps import map_scale, square_root_map, stream_map
 from structurefn.nightly import nightly_means
 from structurefn.response import response_matrix
 from structurefn.simulate import simulate_peak_curves
@@ -17,6 +18,7 @@ from structurefn.thinning import thin_to, thinned_versions
 __all__ = [
     "Density",
     "Grid",
+    "KernelFeatures",
     "KernelLogistic",
     "LightCurveError",
     "LightCurves",
@@ -29,12 +31,12 @@ __all__ = [
     "fit_density",
     "log_likelihood",
     "log_non_detection",
-    "map_scales",
+    "map_scale",
     "nightly_means",
     "response_matrix",
     "simulate_peak_curves",
     "square_root_map",
-    "stacked_maps",
+    "stream_map",
     "thin_to",
     "thinned_versions",
 ]

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from structurefn.grids import Grid
 
-# Passes of the filter (1, 2, 1)/4 along columns, the last row axis and error bins: neighbouring cells mean nearly
-# the same, and without smoothing sparse curves share no cell. Chosen by cross-validation (docs/dev/results.md).
+# Passes of the filter (1, 2, 1)/4 along columns, the last row axis and error bins: neighbouring cells mean
+# nearly the same, and unsmoothed sparse curves share no cell. Chosen by cross-validation (docs/dev/results.md).
 COLUMN_PASSES, ROW_PASSES, ERROR_PASSES = 4, 1, 2
 FULL_ROW = 16.0
 
@@ -65,31 +65,20 @@ def square_root_map(counts: Float[Array, "n rows errors columns"], *, grid: Grid
     return (jnp.sqrt(frequency) * jnp.minimum(jnp.sqrt(total / FULL_ROW), 1.0)).reshape(n, -1)
 
 
-def stacked_maps(
-    counts: dict[str, np.ndarray], grids: dict[str, Grid], scale: dict[str, float], *, block: int = 2048
-) -> np.ndarray:
-    """Maps of several streams side by side, each divided by its scale, shape (n_objects, cells)."""
-    parts = []
-    for name, grid in grids.items():
-        stream = counts[name]
-        # Blocks of one size: one compilation a grid, and no temporary as large as the sample.
-        size = min(block, 1 << max(4, (len(stream) - 1).bit_length()))
-        part = np.empty((len(stream), grid.n_rows * grid.n_errors * grid.n_columns // 2), dtype=np.float32)
-        for start in range(0, len(stream), size):
-            chunk = stream[start : start + size]
-            full = np.zeros((size, *grid.shape), dtype=np.float32)
-            full[: len(chunk)] = chunk
-            part[start : start + size] = np.asarray(square_root_map(full, grid=grid))[: len(chunk)]
-        parts.append(part / np.float32(scale[name] * np.sqrt(len(grids))))
-    return np.concatenate(parts, axis=1)
+def stream_map(counts: np.ndarray, grid: Grid, *, block: int = 2048) -> np.ndarray:
+    """`square_root_map` in blocks of few sizes, shape (n, cells): few compilations, small temporaries."""
+    n = len(counts)
+    size = min(block, 1 << max(4, (n - 1).bit_length()))
+    maps = np.empty((n, grid.n_rows * grid.n_errors * grid.n_columns // 2), dtype=np.float32)
+    for start in range(0, n, size):
+        chunk = counts[start : start + size]
+        full = np.zeros((size, *grid.shape), dtype=np.float32)
+        full[: len(chunk)] = chunk
+        maps[start : start + size] = np.asarray(square_root_map(full, grid=grid))[: len(chunk)]
+    return maps
 
 
-def map_scales(
-    counts: dict[str, np.ndarray], grids: dict[str, Grid], weights: np.ndarray
-) -> dict[str, float]:
-    """Root of the mean squared norm of each stream's maps, so that streams start out equal."""
-    scales = {}
-    for name, grid in grids.items():
-        norm2 = (stacked_maps({name: counts[name]}, {name: grid}, {name: 1.0}) ** 2).sum(1)
-        scales[name] = float(np.sqrt(np.average(norm2, weights=weights))) or 1.0
-    return scales
+def map_scale(maps: np.ndarray, weights: np.ndarray) -> float:
+    """Root of the weighted mean squared norm, by which maps of several streams are made comparable."""
+    norm2 = np.einsum("ij,ij->i", maps, maps)
+    return float(np.sqrt(np.average(norm2, weights=weights))) or 1.0

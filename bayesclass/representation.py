@@ -1,0 +1,141 @@
+"""From light curves to what experts learn from: kernel features and counts of events. No label is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from bayesclass.progress import Progress
+from bayesclass.recipe_schema import StreamSpec
+from structurefn.counting import count_events
+from structurefn.kernel_features import KernelFeatures
+from structurefn.light_curves import LightCurves
+from structurefn.magnitudes import as_magnitudes
+from structurefn.maps import map_scale, stream_map
+from structurefn.streams import PAIR_KINDS, Stream
+
+# Kinds whose events form a proper likelihood, and the expert they enter as.
+GENERATIVE = {"adjacent": "pair chain", "triplets": "triplet chain", "magnitude": "magnitude"}
+
+
+class Described(NamedTuple):
+    """Light curves of n objects, as experts see them."""
+
+    features: np.ndarray | None  # (n, n_features + 1) kernel features; None without trained streams
+    counts: dict[str, np.ndarray]  # stream -> (n, *grid.shape), generative kinds only
+    n_detections: np.ndarray  # (n,)
+
+    def take(self, rows: np.ndarray) -> Described:
+        """Choose objects."""
+        features = None if self.features is None else self.features[rows]
+        counts = {name: count[rows] for name, count in self.counts.items()}
+        return Described(features, counts, self.n_detections[rows])
+
+
+def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
+    """Streams of a recipe, one for each channel where a kind takes a single one."""
+    streams = []
+    for spec in specs:
+        # Neighbouring pairs are among all pairs already.
+        options = {"nightly": False, "trained": spec.kind != "adjacent", **spec.options}
+        if spec.kind in PAIR_KINDS:
+            streams.append(Stream(spec.name, spec.kind, spec.channels, **options))
+        else:
+            streams += [
+                Stream(f"{spec.name} {channel}", spec.kind, (channel,), **options)
+                for channel in spec.channels
+            ]
+    return tuple(streams)
+
+
+@dataclass(frozen=True)
+class Representation:
+    """How light curves are described.
+
+    Attributes
+    ----------
+    streams : tuple of Stream
+    night : float
+        Longest gap within a night [day].
+    softening : dict of str to float
+        Channel -> softening of asinh magnitudes [flux]; empty for magnitudes.
+    scales : dict of str to float
+        Trained stream -> scale of its maps.
+    kernel : KernelFeatures or None
+        On the maps of the trained streams; None for a recipe without any.
+    """
+
+    streams: tuple[Stream, ...]
+    night: float
+    softening: dict[str, float]
+    scales: dict[str, float]
+    kernel: KernelFeatures | None
+
+    @classmethod
+    def fit(
+        cls,
+        streams: tuple[Stream, ...],
+        light_curves: LightCurves,
+        weights: np.ndarray,
+        *,
+        night: float = 0.0,
+        softening: dict[str, float] | None = None,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> tuple[Representation, Described]:
+        """Learn scales, axes and landmarks, and describe the same light curves.
+
+        Parameters
+        ----------
+        streams : tuple of Stream
+        light_curves : LightCurves
+        weights : ndarray, shape (n_objects,)
+            The versions of one object share one unit.
+        night, softening, seed
+            As in the attributes.
+        progress : callable, optional
+        """
+        blind = cls(streams, night, softening or {}, {}, None)
+        maps, counts = blind._maps_and_counts(light_curves, progress)
+        scales = {name: map_scale(values, weights) for name, values in maps.items()}
+        blind = cls(streams, night, softening or {}, scales, None)
+        kernel = features = None
+        if maps:
+            stacked = blind._stack(maps)
+            kernel = KernelFeatures.fit(stacked, weights, seed=seed)
+            features = kernel.features(stacked)
+        fitted = cls(streams, night, softening or {}, scales, kernel)
+        return fitted, Described(features, counts, light_curves.n_detections)
+
+    def describe(self, light_curves: LightCurves) -> Described:
+        """Describe a batch of light curves, fluxes or magnitudes."""
+        maps, counts = self._maps_and_counts(light_curves, None)
+        features = None if self.kernel is None else self.kernel.features(self._stack(maps))
+        return Described(features, counts, light_curves.n_detections)
+
+    def _maps_and_counts(self, light_curves, progress):
+        magnitudes = as_magnitudes(light_curves, self.softening)
+        maps, counts = {}, {}
+        grids = {stream.name: stream for stream in self.streams}
+        for done, (name, count) in enumerate(count_events(magnitudes, self.streams, night=self.night)):
+            if grids[name].trained:
+                maps[name] = stream_map(count, grids[name].grid)
+            if grids[name].kind in GENERATIVE:
+                counts[name] = count
+            if progress:
+                progress("structure functions", done + 1, len(self.streams))
+        return maps, counts
+
+    def _stack(self, maps: dict[str, np.ndarray]) -> np.ndarray:
+        """Maps side by side, in the order of the streams; the originals are used up."""
+        widths = [values.shape[1] for values in maps.values()]
+        n = len(next(iter(maps.values())))
+        stacked = np.empty((n, sum(widths)), dtype=np.float32)
+        start = 0
+        for name, width in zip(list(maps), widths, strict=True):
+            factor = np.float32(1.0 / (self.scales[name] * np.sqrt(len(widths))))
+            np.multiply(maps.pop(name), factor, out=stacked[:, start : start + width])
+            start += width
+        return stacked
