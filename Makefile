@@ -5,11 +5,12 @@ PYTHON := .venv/bin/python
 # Arguments for pytest, for example: make test TESTS="tests/context -x"
 TESTS ?=
 
-.PHONY: help demo test lint format benchmarks wheel-test clean
+.PHONY: help demo models test lint format benchmarks wheel-test clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo        classify the example set and write tables and a picture"
+	@echo "make models      fit the shipped models anew: make models DATA=folder-of-the-labelled-surveys"
 	@echo "make test        all tests (those on real data where BAYESCLASS_DATA or ../shared/data has it)"
 	@echo "make lint        ruff: rules and format"
 	@echo "make format      put the code into ruff's format"
@@ -22,6 +23,10 @@ help:
 
 demo: .venv/.ready
 	@$(PYTHON) -m bayesclass.demo
+
+models: .venv/.ready
+	@test -n "$(DATA)" || { echo "Name the folder of the labelled survey data: make models DATA=..." >&2; exit 2; }
+	@$(PYTHON) scripts/fit_models.py $(DATA)
 
 # Tests of one file stay together, because they share fitted models. Two processes of one thread each for the
 # linear algebra: more would compete for the cores.

@@ -21,7 +21,7 @@ from bayesclass.fitting import (
 from bayesclass.novelty import standardised
 from bayesclass.posterior import Posterior
 from bayesclass.progress import Progress
-from bayesclass.recipe import Recipe
+from bayesclass.recipe import LightCurveSpec, Recipe
 from bayesclass.remarks import object_remarks
 from context.evidence import EvidenceTable
 from structurefn.light_curves import LightCurves
@@ -31,6 +31,10 @@ BLOCK = 4096
 
 class NotFittedError(ValueError):
     """The classifier has learned nothing yet."""
+
+
+class QuantityError(ValueError):
+    """Magnitudes were given where the recipe takes fluxes, or the reverse."""
 
 
 class Classifier:
@@ -103,21 +107,25 @@ class Classifier:
         ValueError
             If a table cannot be used, or the sample is too small (`FitError`).
         """
+        objects = _with_identifiers(objects)
         batch = self._batch(light_curves, objects)
         taxonomy = self.recipe.taxonomy
-        objects = objects.assign(object_id=objects["object_id"].astype(str))
         labels = self.recipe.raw_labels(objects)
         unmapped = taxonomy.unmapped(labels)
         allowed_by_row = taxonomy.allowed(labels)
-        table = pd.Index(objects["object_id"])
-        if table.has_duplicates:
-            raise FitError(
-                "object_id must be unique in the objects' table, but "
-                f"{table[table.duplicated()][0]!r} repeats: keep one row an object."
-            )
-        row = table.get_indexer(pd.Index(batch.object_id))
-        allowed = np.where((row >= 0)[:, None], allowed_by_row[row], False)
+        row = pd.Index(objects["object_id"]).get_indexer(pd.Index(batch.object_id))
+        # Objects without a row have the last one, no label.
+        allowed = np.vstack([allowed_by_row, np.zeros((1, taxonomy.n_leaves), bool)])[row]
         labelled = np.flatnonzero(allowed.any(axis=1) & ~allowed.all(axis=1))
+        if not len(labelled):
+            found = ", ".join(f"{label!r} ({count})" for label, count in list(unmapped.items())[:5])
+            raise FitError(
+                f"column {self.recipe.classes.label!r} of the objects' table must hold labels of recipe "
+                f"{self.recipe.name} ({', '.join(self.classes_)}), but it holds none, only "
+                f"{found or 'no row'}: add them to [classes.labels] of the recipe, or use another column."
+            )
+        # In the order of their names, so that the order of the tables' rows changes no fit.
+        labelled = labelled[np.argsort(batch.object_id[labelled], kind="stable")]
         batch = batch.take_objects(labelled)
         evidence = EvidenceTable.from_frame(objects, self.recipe.evidence, object_ids=batch.object_id)
         self._fitted = fit_model(self.recipe, batch, evidence, allowed[labelled], progress)
@@ -154,9 +162,8 @@ class Classifier:
             If a table cannot be used at all.
         """
         _ = self.fitted  # refuses early
+        objects = _with_identifiers(objects)
         batch = self._batch(light_curves, objects)
-        if objects is not None:
-            objects = objects.assign(object_id=objects["object_id"].astype(str))
         evidence = EvidenceTable.from_frame(objects, self.recipe.evidence, object_ids=batch.object_id)
         parts = []
         for start in range(0, max(batch.n_objects, 1), BLOCK):
@@ -168,6 +175,8 @@ class Classifier:
             name: np.concatenate([part[name] for part in parts], axis=1 if name == "draws" else 0)
             for name in ("probability", "draws", "prediction_set", "novelty", "conflict")
         }
+        if not len(joined["draws"]):
+            joined["draws"] = None  # a fit without draws states no interval
         reasons = {
             name: np.concatenate([part["reasons"][name] for part in parts]) for name in parts[0]["reasons"]
         }
@@ -216,11 +225,12 @@ class Classifier:
         else:
             batch = LightCurves.from_frame(light_curves, channels=wanted.channels, aliases=wanted.aliases)
         if batch.quantity != wanted.quantity:
-            raise NotFittedError(
-                f"recipe {self.recipe.name} takes {wanted.quantity}, but the light curves hold {batch.quantity}: "
-                "convert them, or use a recipe for that quantity."
+            raise QuantityError(
+                f"recipe {self.recipe.name} takes {wanted.quantity}, but the light curves hold "
+                f"{batch.quantity}: convert them, or use a recipe for that quantity."
             )
-        return batch if objects is None else batch.with_objects(objects["object_id"].astype(str).to_numpy())
+        batch = _in_channels(batch, wanted)
+        return batch if objects is None else batch.with_objects(objects["object_id"].to_numpy())
 
     def _classify_block(self, batch: LightCurves, evidence: EvidenceTable) -> dict:
         fitted = self.fitted
@@ -253,6 +263,28 @@ class Classifier:
         for name, values in self.fitted.network.contributions(evidence).items():
             reasons[name] = weight[0] * values
         return reasons
+
+
+def _with_identifiers(objects: Any) -> pd.DataFrame | None:
+    """Objects' table with its identifiers as text; refused by `EvidenceTable` if one lacks or repeats."""
+    if objects is None:
+        return None
+    identifiers = EvidenceTable.from_frame(objects, ()).object_id
+    frame = objects.to_pandas() if hasattr(objects, "to_pandas") else objects
+    return frame.assign(object_id=identifiers)
+
+
+def _in_channels(batch: LightCurves, wanted: LightCurveSpec) -> LightCurves:
+    """Batch in the recipe's channels and their order, as if it had been read with them."""
+    if list(batch.channels) == [name for name in wanted.channels if name in batch.channels]:
+        return batch
+    if not batch.n_points:
+        return replace(batch, channels=wanted.channels)
+    again = LightCurves.from_frame(
+        batch.to_frame(), channels=wanted.channels, aliases=wanted.aliases, object_ids=batch.object_id
+    )
+    set_aside = pd.concat([batch.set_aside, again.set_aside], ignore_index=True)
+    return replace(again, set_aside=set_aside)
 
 
 def _conflict(terms: dict[str, np.ndarray]) -> np.ndarray:

@@ -8,7 +8,7 @@ from structurefn.light_curves import LightCurves
 
 
 def identical_light_curves(light_curves: LightCurves) -> np.ndarray:
-    """Give objects with the same times and values one number, shape (n_objects,); empty ones each their own."""
+    """Give equal light curves (times and values) one number, shape (n_objects,); empty ones their own."""
     numbers: dict[bytes, int] = {}
     groups = np.empty(light_curves.n_objects, dtype=np.int64)
     for i, (start, stop) in enumerate(zip(light_curves.offset[:-1], light_curves.offset[1:], strict=True)):

@@ -47,6 +47,7 @@ class LightCurveExperts:
         weights: np.ndarray,
         groups: np.ndarray,
         *,
+        precision: float = 0.01,
         n_draws: int = 0,
         seed: int = 0,
     ) -> LightCurveExperts:
@@ -63,6 +64,8 @@ class LightCurveExperts:
             Weight of a row; the versions of one object share one unit.
         groups : ndarray of int, shape (n,)
             The object of each row.
+        precision : float
+            Of the trained expert's prior.
         n_draws, seed : int
         """
         membership = allowed * (weights / allowed.sum(axis=1))[:, None]
@@ -75,7 +78,13 @@ class LightCurveExperts:
         trained = None
         if described.features is not None:
             trained = KernelLogistic.fit(
-                described.features, allowed, weights, groups=groups, n_draws=n_draws, seed=seed
+                described.features,
+                allowed,
+                weights,
+                precision=precision,
+                groups=groups,
+                n_draws=n_draws,
+                seed=seed,
             )
         return cls(streams, densities, trained, np.log(frequency / frequency.sum()))
 

@@ -28,6 +28,8 @@ def write_explanation(
     objects: pd.DataFrame | None,
     object_id: str,
     path: str | os.PathLike,
+    *,
+    note: str = "",
 ) -> None:
     """Classify an object and write the picture of its posterior, or a page with picture and tables.
 
@@ -42,6 +44,8 @@ def write_explanation(
     object_id : str
     path : path
         Ends in .png (the picture) or .html (a page that needs no other file).
+    note : str
+        Added to the line below the picture.
 
     Raises
     ------
@@ -58,7 +62,7 @@ def write_explanation(
     posterior = posterior.take(posterior.position(object_id))
     light_curve = light_curves.with_objects([str(object_id)])
     light_curve = light_curve.take_objects(np.flatnonzero(light_curve.object_id == str(object_id)))
-    figure = explanation_figure(classifier, light_curve, posterior)
+    figure = explanation_figure(classifier, light_curve, posterior, note)
     if path.suffix.lower() == ".png":
         figure.savefig(path, dpi=120)
         return
@@ -68,7 +72,9 @@ def write_explanation(
     path.write_text(page, encoding="utf-8")
 
 
-def explanation_figure(classifier: Classifier, light_curve: LightCurves, posterior: Posterior) -> Any:
+def explanation_figure(
+    classifier: Classifier, light_curve: LightCurves, posterior: Posterior, note: str = ""
+) -> Any:
     """Draw an object's light curve, reasons, class probabilities and steps on one figure.
 
     Parameters
@@ -78,6 +84,8 @@ def explanation_figure(classifier: Classifier, light_curve: LightCurves, posteri
         Of that object alone; it may have no point.
     posterior : Posterior
         Of that object alone.
+    note : str
+        Added to the line below the picture.
 
     Returns
     -------
@@ -101,10 +109,10 @@ def explanation_figure(classifier: Classifier, light_curve: LightCurves, posteri
         prediction_set=inside,
         ax=figure.add_subplot(below[0]),
     )
-    note = "" if inside.all() else "\ndark: in the prediction set"
-    probabilities.set_title(f"Probabilities, 90 % intervals{note}", fontsize="medium", color="black")
+    key = "" if inside.all() else "\ndark: in the prediction set"
+    probabilities.set_title(f"Probabilities, 90 % intervals{key}", fontsize="medium", color="black")
     _draw_densities(classifier, light_curve, explanation, figure, below[1])
-    first, second = _headline(explanation, posterior)
+    first, second = _headline(explanation, posterior, note)
     figure.suptitle(first, x=0.012, ha="left", fontsize="x-large", weight="bold", parse_math=False)
     # On the page's last line, because the layout keeps one title's place only.
     figure.supxlabel(second, x=0.012, ha="left", fontsize="medium", color="#444444", parse_math=False)
@@ -115,7 +123,7 @@ def _draw_reasons(explanation: Explanation, ax) -> None:
     """Draw the waterfall of what is there; pieces without evidence say nothing about any class."""
     table = explanation.table
     leaves = [name for name in table if name.startswith("log_likelihood_")]
-    silent = np.ptp(table[leaves].to_numpy(float), axis=1) == 0
+    silent = (np.ptp(table[leaves].to_numpy(float), axis=1) == 0) & (table["piece"] != "prior").to_numpy()
     plots.waterfall(replace(explanation, table=table[~silent]), ax=ax)
     note = f"\n{silent.sum()} without evidence" if silent.any() else ""
     ax.set_title(f"What each piece of evidence contributed{note}", fontsize="medium")
@@ -157,7 +165,7 @@ def _draw_densities(classifier, light_curve, explanation, figure, cell) -> None:
         ax.set_ylabel("")
 
 
-def _headline(explanation: Explanation, posterior: Posterior) -> tuple[str, str]:
+def _headline(explanation: Explanation, posterior: Posterior, note: str) -> tuple[str, str]:
     """Return the title and the line below the picture."""
     best, other = explanation.best_class, explanation.runner_up
     lower, upper = explanation.interval.loc[best]
@@ -167,7 +175,8 @@ def _headline(explanation: Explanation, posterior: Posterior) -> tuple[str, str]
         f"then {other} {explanation.probability[other]:.2f}"
     )
     n = int(posterior.n_detections[0])
-    words = [
+    words = [note] if note else []
+    words += [
         f"{n} detection{'s' if n != 1 else ''}",
         f"prediction set {', '.join(explanation.prediction_set)}",
     ]

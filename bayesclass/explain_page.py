@@ -125,16 +125,10 @@ def _context(specs: Sequence[Any], objects: pd.DataFrame | None, object_id) -> l
     evidence = EvidenceTable.from_frame(objects, specs, object_ids=object_id)
     rows = []
     for name, column in evidence.columns.items():
-        spec, value = column.spec, float(column.value[0])
-        shown = ""
-        if column.state[0] == State.MEASURED and spec.kind == "categorical":
-            shown = spec.states[int(value)]
-        elif column.state[0] == State.MEASURED:
-            shown = f"{value:.4g}"
-            if spec.transform != "identity":
-                shown = f"{spec.transform} {shown}"
-            elif spec.unit not in ("", "1"):
-                shown = f"{shown} {spec.unit}"
+        value, shown = column.in_units()[0], ""
+        if column.measured[0]:
+            unit = column.spec.unit if column.spec.unit != "1" else ""
+            shown = f"{value:.4g} {unit}".strip() if isinstance(value, float) else str(value)
         rows.append((name, STATES[State(int(column.state[0]))], shown))
     return rows
 

@@ -18,13 +18,15 @@ from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
 from bayesclass.representation import GENERATIVE, Described, Representation, runtime_streams
 from context.evidence import EvidenceTable
+from structurefn.kernel_logistic import KernelLogistic
 from structurefn.light_curves import LightCurves
 from structurefn.likelihood import expected_log_likelihood, log_likelihood
 from structurefn.magnitudes import channel_softening
 from structurefn.thinning import thinned_versions
 
 CONTEXT = "context"
-# Where the pool's weights are expected before data: chains are too narrow, and the more so the longer they are.
+# Where the pool's weights are expected before data: chains are too narrow, the more so the longer they are.
+PRECISIONS = (0.005, 0.01, 0.02, 0.04)
 EXPECTED_WEIGHTS = {name: (np.log(0.5), -0.3) for name in GENERATIVE.values()}
 
 
@@ -76,7 +78,7 @@ def fit_model(
         If there are too few objects or classes for cross-fitting.
     """
     options = recipe.fit
-    _check_sample(recipe, allowed, options.folds)
+    _check_sample(recipe, allowed, light_curves.n_detections, options.folds)
     tell = progress or (lambda stage, done, total: None)
     rng = np.random.default_rng(options.seed)
     versions, owner = thinned_versions(
@@ -107,6 +109,8 @@ def fit_model(
     # Objects without a point have no light-curve evidence to teach, but keep their place in the pool.
     seen = described.n_detections > 0
 
+    precision = PRECISIONS[0]
+
     def fit_parts(use_object: np.ndarray, n_draws: int):
         rows = np.flatnonzero(use_object[owner] & seen)
         experts = LightCurveExperts.fit(
@@ -115,6 +119,7 @@ def fit_model(
             allowed[owner[rows]],
             weights[rows],
             owner[rows],
+            precision=precision,
             n_draws=n_draws,
             seed=options.seed,
         )
@@ -125,7 +130,14 @@ def fit_model(
         return experts, network
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
-    fold = stratified_folds(stratum, identical_light_curves(light_curves), options.folds, rng)
+    # Objects with a light curve are dealt out first, so that each fold has its share of them.
+    unseen = light_curves.n_detections == 0
+    spread = stratum + unseen * (recipe.taxonomy.n_leaves + 1)
+    fold = stratified_folds(spread, identical_light_curves(light_curves), options.folds, rng)
+    _check_folds(fold[~unseen], options.folds, bool(streams))
+    precision = choose_precision(
+        described.take(np.flatnonzero(seen)), allowed[owner[seen]], weights[seen], fold[owner[seen]]
+    )
     held_out: dict[str, np.ndarray] = {}
     sizes: dict[str, np.ndarray] = {}
     moments = np.zeros((3, len(owner), recipe.taxonomy.n_leaves))
@@ -165,6 +177,24 @@ def fit_model(
     return Fitted(representation, experts, network, pool, sets, novelty, summary)
 
 
+def choose_precision(
+    described: Described, allowed: np.ndarray, weights: np.ndarray, fold: np.ndarray
+) -> float:
+    """Precision of the trained expert's prior with the best held-out log score on the first fold."""
+    if described.features is None:
+        return PRECISIONS[0]
+    train, test = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
+    scores = []
+    for precision in PRECISIONS:
+        model = KernelLogistic.fit(
+            described.features[train], allowed[train], weights[train], precision=precision
+        )
+        log_posterior = model.log_posterior(described.features[test])
+        kept = np.logaddexp.reduce(np.where(allowed[test], log_posterior, -np.inf), axis=1)
+        scores.append((weights[test] * kept).sum())
+    return PRECISIONS[int(np.argmax(scores))]
+
+
 def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
     """Class probabilities, the normalised exponential of the sum of terms."""
     log_joint = sum(terms.values())
@@ -183,11 +213,11 @@ def chain_moments(experts: LightCurveExperts, described: Described) -> np.ndarra
 
 
 def chain_size(experts: LightCurveExperts, sizes: dict[str, np.ndarray]) -> np.ndarray:
-    """Number of steps in the chains, zeros for a recipe without any."""
+    """Count the steps in the chains, zeros for a recipe without any."""
     return sizes.get(GENERATIVE["adjacent"], np.zeros(len(next(iter(sizes.values())))))
 
 
-def _check_sample(recipe: Recipe, allowed: np.ndarray, folds: int) -> None:
+def _check_sample(recipe: Recipe, allowed: np.ndarray, n_detections: np.ndarray, folds: int) -> None:
     per_class = allowed[allowed.sum(axis=1) == 1].sum(axis=0)
     leaves = recipe.taxonomy.leaves
     few = [f"{leaf} ({count})" for leaf, count in zip(leaves, per_class, strict=True) if count < 2]
@@ -200,6 +230,23 @@ def _check_sample(recipe: Recipe, allowed: np.ndarray, folds: int) -> None:
         raise FitError(
             f"{folds}-fold cross-fitting needs at least {2 * folds} labelled objects, but there are "
             f"{len(allowed)}: label more, or lower `folds` in [fit] of the recipe."
+        )
+    n_seen = int((n_detections > 0).sum())
+    if recipe.streams and n_seen < 2 * folds:
+        raise FitError(
+            f"{folds}-fold cross-fitting of streams needs at least {2 * folds} labelled objects with a "
+            f"usable point, but there are {n_seen} of {len(allowed)}: check that object_id and the channels "
+            "agree with the recipe, or leave [[streams]] out to use context alone."
+        )
+
+
+def _check_folds(fold_of_seen: np.ndarray, folds: int, has_streams: bool) -> None:
+    """Refuse a sample whose light curves are copies of each other, which share a fold."""
+    largest = int(np.bincount(fold_of_seen, minlength=folds).max(initial=0))
+    if has_streams and len(fold_of_seen) - largest < 2:
+        raise FitError(
+            f"{folds}-fold cross-fitting needs different light curves, but {largest} of {len(fold_of_seen)} "
+            "labelled ones are identical or share a fold with those that are: remove the copies."
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
 from bayesclass.calibration import ConformalSets
+from bayesclass.containers import ModelError
 from bayesclass.experts import LightCurveExperts
 from bayesclass.fitting import Fitted
 from bayesclass.network import BayesianNetwork
@@ -16,6 +17,7 @@ from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
 from bayesclass.representation import Representation, runtime_streams
 from structurefn.density import Density
+from structurefn.grids import Grid
 from structurefn.kernel_features import KernelFeatures
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.response import response_matrix
@@ -34,7 +36,7 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
         arrays[f"density/{name}/effective_events"] = density.effective_events.astype(np.float32)
     manifest = {
         "recipe": recipe.to_dict(),
-        "grids": {stream.name: _plain(asdict(stream.grid)) for stream in experts.streams},
+        "grids": {stream.name: _plain_grid(stream.grid) for stream in experts.streams},
         "densities": {
             name: {"strength": float(density.strength), "tail": float(density.tail)}
             for name, density in experts.densities.items()
@@ -59,9 +61,30 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
 
 
 def unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Recipe, Fitted, dict]:
-    """Inverse of `pack`, up to the precision in which arrays are stored."""
+    """Inverse of `pack`, up to the precision in which arrays are stored.
+
+    Raises
+    ------
+    ModelError
+        If an entry or array is missing or of another kind than `pack` writes.
+    """
+    try:
+        return _unpack(manifest, arrays)
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        found = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        raise ModelError(
+            f"A model must hold every part that a fit writes, but one is missing or of another form "
+            f"({found}): fit it again, or use the version of bayesclass that wrote it."
+        ) from error
+
+
+def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Recipe, Fitted, dict]:
     recipe = Recipe.from_dict(manifest["recipe"], source="model")
-    streams = runtime_streams(recipe.streams)
+    # The grids of the fit, whatever the defaults of this version are.
+    streams = tuple(
+        replace(stream, grid=_grid(manifest["grids"][stream.name]))
+        for stream in runtime_streams(recipe.streams)
+    )
     densities = {}
     for stream in streams:
         if stream.name in manifest["densities"]:
@@ -96,6 +119,12 @@ def unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Rec
     return recipe, fitted, manifest["summary"]
 
 
-def _plain(values: dict) -> dict:
-    """JSON has no infinity: an infinite column scale is stored as null."""
-    return {k: None if isinstance(v, float) and np.isinf(v) else v for k, v in values.items()}
+def _plain_grid(grid: Grid) -> dict:
+    """Plain values of a grid; JSON has no infinity, so an infinite column scale is stored as null."""
+    return {k: None if isinstance(v, float) and np.isinf(v) else v for k, v in asdict(grid).items()}
+
+
+def _grid(plain: dict) -> Grid:
+    """Inverse of `_plain_grid`."""
+    values = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in plain.items()}
+    return Grid(**{k: np.inf if v is None else v for k, v in values.items()})

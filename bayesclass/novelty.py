@@ -1,4 +1,4 @@
-"""Novelty: is a light curve likely under any known class, compared with known objects like it?"""
+"""Novelty: is a light curve likely under any known class, compared with known objects like it."""
 
 from dataclasses import dataclass
 

@@ -101,10 +101,19 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
         _unique(section, name, [stream.name for stream in streams])
         given = {key: section.data[key] for key in options if key in section}
         for key, value in given.items():
-            if not isinstance(value, bool):
+            if key == "lag_range":
+                if not _is_lag_range(value):
+                    section.fail(key, "must be two positive numbers in ascending order [day]", value)
+            elif not isinstance(value, bool):
                 section.fail(key, "must be true or false", value)
         streams.append(StreamSpec(name, kind, channels, given))
     return tuple(streams)
+
+
+def _is_lag_range(value: object) -> bool:
+    if not (isinstance(value, list) and len(value) == 2 and all(is_number(v) for v in value)):
+        return False
+    return 0 < value[0] < value[1]
 
 
 def read_evidence(top: Section, taken: list[str]) -> tuple[EvidenceSpec, ...]:

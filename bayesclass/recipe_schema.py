@@ -12,11 +12,12 @@ STREAM_KINDS = (
     "level",
     "scaled-level",
     "peak",
+    "cross-peak",
     "magnitude",
 )
-PAIR_STREAM_KINDS = ("pairs", "scaled-pairs")
+PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak")
 # Keys of a stream beside name, kind and channels, by kind.
-STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ("nightly", "trained"))
+STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ("nightly", "trained", "lag_range"))
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"

@@ -1,9 +1,11 @@
 """Warnings of single objects: what was left out of their evidence, or is missing from it."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
-from context.evidence import EvidenceTable
+from context.evidence import EvidenceTable, State
 from structurefn.light_curves import LightCurves
 
 
@@ -34,26 +36,28 @@ def object_remarks(
         for i in np.flatnonzero(where):
             remarks[i].append(text)
 
+    def add_rows(object_id: pd.Series, texts: Iterable[str]) -> None:
+        for i, text in zip(place.get_indexer(pd.Index(object_id.astype(str))), texts, strict=True):
+            if i >= 0:
+                remarks[i].append(text)
+
     detections = light_curves.n_detections
     add(detections == 0, "no usable point: prior and context only")
     add(detections == 1, "one point: no pair of points")
     if not limits_used:
         add(light_curves.n_upper_limits > 0, "upper limits counted, not used")
-    rows = place.get_indexer(pd.Index(light_curves.set_aside["object_id"].astype(str)))
-    for i, reason, n in zip(
-        rows, light_curves.set_aside["reason"], light_curves.set_aside["rows"], strict=True
-    ):
-        if i >= 0:
-            remarks[i].append(f"{int(n)} row(s) set aside: {reason}")
-    for table_id, column, reason in evidence.set_aside[["object_id", "column", "reason"]].itertuples(
-        index=False
-    ):
-        i = place.get_indexer([str(table_id)])[0]
-        if i >= 0:
-            remarks[i].append(f"{column} set aside: {reason}")
+    table = light_curves.set_aside
+    texts = (
+        f"{int(n)} row(s) set aside: {why}" for n, why in zip(table["rows"], table["reason"], strict=True)
+    )
+    add_rows(table["object_id"], texts)
+    table = evidence.set_aside
+    texts = (f"{name} set aside: {why}" for name, why in zip(table["column"], table["reason"], strict=True))
+    add_rows(table["object_id"], texts)
     if evidence.columns:
-        known = np.stack([column.state != 2 for column in evidence.columns.values()]).any(axis=0)
-        add(~known, "no context" if has_table else "no context: no objects' table")
+        states = np.stack([column.state for column in evidence.columns.values()])
+        nothing = (states == State.NOT_COVERED).all(axis=0)
+        add(nothing, "no context" if has_table else "no context: no objects' table")
     for name, columns in evidence.absent_columns.items() if has_table else ():
         add(np.ones(len(remarks), bool), f"{name} not used: no column {', '.join(columns)}")
     return ["; ".join(remark) for remark in remarks]

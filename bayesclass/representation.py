@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from structurefn.kernel_features import KernelFeatures
 from structurefn.light_curves import LightCurves
 from structurefn.magnitudes import as_magnitudes
 from structurefn.maps import map_scale, stream_map
-from structurefn.streams import PAIR_KINDS, Stream
+from structurefn.streams import KINDS, PAIR_KINDS, Stream
 
 # Kinds whose events form a proper likelihood, and the expert they enter as.
 GENERATIVE = {"adjacent": "pair chain", "triplets": "triplet chain", "magnitude": "magnitude"}
@@ -39,7 +39,10 @@ def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
     streams = []
     for spec in specs:
         # Neighbouring pairs are among all pairs already.
-        options = {"nightly": False, "trained": spec.kind != "adjacent", **spec.options}
+        options = {"trained": spec.kind != "adjacent", **spec.options}
+        if "lag_range" in options:
+            low, high = options.pop("lag_range")
+            options["grid"] = replace(KINDS[spec.kind][3], lag_range=(float(low), float(high)))
         if spec.kind in PAIR_KINDS:
             streams.append(Stream(spec.name, spec.kind, spec.channels, **options))
         else:
@@ -129,7 +132,7 @@ class Representation:
         return maps, counts
 
     def _stack(self, maps: dict[str, np.ndarray]) -> np.ndarray:
-        """Maps side by side, in the order of the streams; the originals are used up."""
+        """Put maps side by side, in the order of the streams; the originals are used up."""
         widths = [values.shape[1] for values in maps.values()]
         n = len(next(iter(maps.values())))
         stacked = np.empty((n, sum(widths)), dtype=np.float32)

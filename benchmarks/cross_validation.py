@@ -36,11 +36,11 @@ def context_matrix(table):
     return np.column_stack(columns + states)
 
 
-def boosting(features, labels, weights):
+def boosting(features, labels, weights, *, max_iter=120):
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
-        max_iter=120,
+        max_iter=max_iter,
         learning_rate=0.06,
         l2_regularization=1.0,
         min_samples_leaf=40,
@@ -92,7 +92,13 @@ def main():
     thinned = {None: curves} | {k: thin_to(curves, k, rng) for k in LENGTHS[1:]}
     features = {k: feature_table(batch) for k, batch in thinned.items()}
     pieces = ("context", "structure function", "structure function + context")
-    rivals = ("boosting", "boosting + context", "boosting on context", "class frequencies")
+    rivals = (
+        "boosting",
+        "boosting + context",
+        "boosting + context, full curves",
+        "boosting on context",
+        "class frequencies",
+    )
     found = {(name, k): np.zeros((len(ids), taxonomy.n_leaves)) for name in pieces + rivals for k in LENGTHS}
     spent = 0.0
     for number in range(options.folds):
@@ -110,6 +116,9 @@ def main():
             "boosting": boosting(table, labels, weights),
             "boosting + context": boosting(np.column_stack([table, context[hard[owner]]]), labels, weights),
             "boosting on context": boosting(context[hard], y[hard], None),
+            "boosting + context, full curves": boosting(
+                np.column_stack([features[None][hard], context[hard]]), y[hard], None, max_iter=60
+            ),
         }
         frequency = np.bincount(y[hard], minlength=taxonomy.n_leaves) / len(hard)
         columns = [spec.name for spec in recipe.evidence]
@@ -123,6 +132,7 @@ def main():
                 "boosting": features[k][test],
                 "boosting + context": np.column_stack([features[k][test], context[test]]),
                 "boosting on context": context[test],
+                "boosting + context, full curves": np.column_stack([features[k][test], context[test]]),
             }
             for name, x in here.items():
                 found[name, k][test] = full_probability(rival[name], x, taxonomy.n_leaves)

@@ -50,7 +50,7 @@ def count_events(
         codes = np.array(
             [source.channels.index(name) if name in source.channels else -2 for name in stream.channels]
         )
-        lengths = PAIR_LENGTHS if len(codes) == 2 else LENGTHS
+        lengths = PAIR_LENGTHS if stream.kind.endswith("pairs") else LENGTHS
         key = (stream.nightly, codes[0] if stream.alone else None, lengths)
         if key not in groups:
             chosen = source.keep_points(source.channel == codes[0]) if stream.alone else source

@@ -140,24 +140,25 @@ def count_level(points: Points, channels: Int[Array, " 1"], *, grid: Grid, scale
 
 
 @partial(jax.jit, static_argnames=("grid",))
-def count_peak(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Counts:
-    r"""Magnitudes relative to the channel's brightest point, by time since it.
+def count_peak(points: Points, channels: Int[Array, " k"], *, grid: Grid) -> Counts:
+    r"""Magnitudes of a channel relative to the brightest point of it or another, by time since that.
 
-    The brightest point is that of smallest m + s, so that one faint, uncertain point is not taken.
+    The brightest point of the first channel is that of smallest m + s, so that one faint, uncertain point
+    is not taken; values are those of the last channel, so that two channels give the colour at each phase.
     `grid.row_shape` is (2, lags): before and after. The peak itself is no event.
     """
-    use = points.channel == channels[0]
+    reference, use = points.channel == channels[0], points.channel == channels[-1]
     n_lags = grid.row_shape[1]
-    peak = jnp.argmin(jnp.where(use, points.value + points.error, jnp.inf), axis=1, keepdims=True)
+    peak = jnp.argmin(jnp.where(reference, points.value + points.error, jnp.inf), axis=1, keepdims=True)
 
     def at_peak(leaf):
         return jnp.take_along_axis(leaf, peak, axis=1)
 
+    use &= jnp.any(reference, axis=1, keepdims=True) & (jnp.arange(use.shape[1])[None, :] != peak)
     since = points.time - at_peak(points.time)
     value = jnp.where(use, points.value - at_peak(points.value), 0.0)
     error = jnp.sqrt(points.error**2 + at_peak(points.error) ** 2)
     row = _log_bin(jnp.abs(since), grid.lag_range, n_lags) + n_lags * (since > 0)
-    use &= jnp.arange(use.shape[1])[None, :] != peak
     return _scatter(_empty(points, grid), row, value, error, use, grid).reshape(-1, *grid.shape)
 
 

@@ -13,7 +13,7 @@ INTERCEPT_PRECISION = 0.01
 
 @dataclass(frozen=True)
 class KernelLogistic:
-    r"""Class log-odds linear in kernel features: :math:`\log p(c | x) = \log \mathrm{softmax}(\varphi \theta)_c`.
+    r"""Class log-odds linear in features: :math:`\log p(c | x) = \log \mathrm{softmax}(\varphi \theta)_c`.
 
     Attributes
     ----------

@@ -10,25 +10,17 @@ from jaxtyping import Array, Float
 from structurefn.grids import Grid
 
 # Passes of the filter (1, 2, 1)/4 along columns, the last row axis and error bins: neighbouring cells mean
-# nearly the same, and unsmoothed sparse curves share no cell. Chosen by cross-validation (docs/dev/results.md).
+# nearly the same, and unsmoothed sparse curves share no cell. Chosen by cross-validation.
 COLUMN_PASSES, ROW_PASSES, ERROR_PASSES = 4, 1, 2
 FULL_ROW = 16.0
 
 
-def _smooth(counts: Array, axis: int, passes: int) -> Array:
-    """Binomial filter along an axis; what would leave at an end stays in the last cell."""
-    length = counts.shape[axis]
-    if length == 1:
-        return counts
-    width = [(0, 0)] * counts.ndim
-    width[axis] = (1, 1)
-    for _ in range(passes):
-        wide = jnp.pad(counts, width, mode="edge")
-        before, centre, after = (
-            jax.lax.slice_in_dim(wide, start, start + length, axis=axis) for start in range(3)
-        )
-        counts = 0.25 * before + 0.5 * centre + 0.25 * after
-    return counts
+def _smoothing(length: int, passes: int) -> np.ndarray:
+    """Matrix of a binomial filter, (length, length); what would leave at an end stays in the last cell."""
+    once = 0.5 * np.eye(length) + 0.25 * (np.eye(length, k=1) + np.eye(length, k=-1))
+    once[0, 0] += 0.25
+    once[-1, -1] += 0.25
+    return np.linalg.matrix_power(once, passes).astype(np.float32)
 
 
 @partial(jax.jit, static_argnames=("grid",))
@@ -55,11 +47,15 @@ def square_root_map(counts: Float[Array, "n rows errors columns"], *, grid: Grid
         Zero for an object without events.
     """
     n = counts.shape[0]
-    counts = counts.reshape(n, *grid.row_shape, grid.n_errors, grid.n_columns)
-    counts = _smooth(counts, counts.ndim - 1, COLUMN_PASSES)
-    counts = _smooth(counts, counts.ndim - 3, ROW_PASSES)
-    counts = _smooth(counts, counts.ndim - 2, ERROR_PASSES)
-    counts = counts[..., 0::2] + counts[..., 1::2]
+    merge = np.repeat(np.eye(grid.n_columns // 2, dtype=np.float32), 2, axis=0)
+    rows, errors = _smoothing(grid.row_shape[-1], ROW_PASSES), _smoothing(grid.n_errors, ERROR_PASSES)
+    columns = _smoothing(grid.n_columns, COLUMN_PASSES) @ merge
+    counts = counts.reshape(n, -1, grid.row_shape[-1], grid.n_errors, grid.n_columns)
+    # Few counts are exact, so a GPU's default product of ten bits would show.
+    product = partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
+    counts = product("nprsj,jk->nprsk", counts, columns)
+    counts = product("nprsk,rq->npqsk", counts, rows)
+    counts = product("npqsk,st->npqtk", counts, errors)
     total = counts.sum(-1, keepdims=True)
     frequency = counts / jnp.where(total > 0, total, 1.0)
     return (jnp.sqrt(frequency) * jnp.minimum(jnp.sqrt(total / FULL_ROW), 1.0)).reshape(n, -1)

@@ -1,4 +1,4 @@
-"""Exposures of one night averaged: where a survey observes in bursts, neighbours within one are only noise."""
+"""Exposures of one night averaged: in surveys that observe in bursts, neighbours are only noise."""
 
 import numpy as np
 

@@ -9,6 +9,13 @@ from structurefn.grids import Grid
 DIFFERENCES = {"column_range": (-4.0, 4.0), "column_scale": 0.1, "error_range": (0.02, 0.64), "n_errors": 5}
 DEVIATIONS = {"column_range": (-30.0, 30.0), "column_scale": 1.0, "n_columns": 24}
 LAGS = (0.005, 3000.0)
+PEAK = {
+    "row_shape": (2, 8),
+    "column_scale": 0.2,
+    "error_range": (0.02, 0.64),
+    "n_errors": 3,
+    "lag_range": (1.0, 2000.0),
+}
 
 # kind -> (kernel, number of channels, needs one channel alone, default grid)
 KINDS = {
@@ -38,20 +45,8 @@ KINDS = {
     ),
     "level": (events.count_level, 1, False, Grid(row_shape=(1,), n_columns=32, **DIFFERENCES)),
     "scaled-level": (partial(events.count_level, scaled=True), 1, False, Grid(row_shape=(1,), **DEVIATIONS)),
-    "peak": (
-        events.count_peak,
-        1,
-        False,
-        Grid(
-            row_shape=(2, 8),
-            column_range=(-0.6, 6.0),
-            n_columns=24,
-            column_scale=0.2,
-            error_range=(0.02, 0.64),
-            n_errors=3,
-            lag_range=(1.0, 2000.0),
-        ),
-    ),
+    "peak": (events.count_peak, 1, False, Grid(column_range=(-0.6, 6.0), n_columns=24, **PEAK)),
+    "cross-peak": (events.count_peak, 2, False, Grid(column_range=(-3.0, 6.0), n_columns=28, **PEAK)),
     "magnitude": (
         events.count_magnitude,
         1,
@@ -73,7 +68,7 @@ class Stream:
     kind : str
         One of `KINDS`.
     channels : tuple of str
-        "SURVEY/band"; two for kinds of pairs (earlier, later), else one.
+        "SURVEY/band"; two for pairs (earlier, later) and cross-peak (reference, measured).
     nightly : bool
         Whether exposures of one night are averaged first.
     trained : bool

@@ -43,20 +43,16 @@ kind = "pairs"
 channels = ["S/g", "S/r"]
 
 [[streams]]
-name = "scaled pairs"
-kind = "scaled-pairs"
-channels = ["S/r", "S/r"]
-
-[[streams]]
 name = "chain"
 kind = "adjacent"
-channels = ["S/g", "S/r"]
+channels = ["S/g"]
 nightly = true
 
 [[streams]]
 name = "triplets"
 kind = "triplets"
 channels = ["S/g"]
+trained = false
 
 [[streams]]
 name = "peak"
@@ -71,7 +67,7 @@ channels = ["S/g"]
 [[streams]]
 name = "magnitude"
 kind = "magnitude"
-channels = ["S/g", "S/r"]
+channels = ["S/r"]
 
 [[evidence]]
 name = "latitude"
@@ -110,7 +106,7 @@ def simulate_light_curves(rng: np.random.Generator, labels: list[str], prefix: s
     """Sines, damped random walks and transients that fade, two exposures a night in two bands."""
     frames = []
     for number, label in enumerate(labels):
-        nights = np.sort(rng.choice(120, rng.integers(5, 14), replace=False)) + 59000.3
+        nights = np.sort(rng.choice(120, rng.integers(3, 13), replace=False)) + 59000.3
         time = (nights[:, None] + np.array([0.0, 0.02]) + rng.uniform(0, 0.01, (len(nights), 2))).ravel()
         since = time - 59000.0
         if label == "Periodic":
@@ -121,8 +117,8 @@ def simulate_light_curves(rng: np.random.Generator, labels: list[str], prefix: s
                 size=len(time)
             )
         else:
-            change = rng.uniform(0.03, 0.06) * (since - since[0])
-        error = rng.uniform(0.03, 0.1, len(time))
+            change = rng.uniform(0.01, 0.03) * (since - since[0])
+        error = rng.uniform(0.04, 0.15, len(time))
         red = np.tile([False, True], len(nights))
         mag = 17.0 + rng.normal() + change - 0.3 * red + error * rng.normal(size=len(time))
         frames.append(
@@ -134,6 +130,7 @@ def simulate_light_curves(rng: np.random.Generator, labels: list[str], prefix: s
                     "mjd": time,
                     "mag": mag,
                     "mag_err": error,
+                    "upper_limit": error > 0.14,
                 }
             )
         )
@@ -142,7 +139,7 @@ def simulate_light_curves(rng: np.random.Generator, labels: list[str], prefix: s
 
 def simulate_objects(rng: np.random.Generator, labels: list[str], prefix: str = "o") -> pd.DataFrame:
     """Context of the same objects: a latitude that depends on the class, a host that is often missing."""
-    latitude = [float(np.clip(rng.normal(20 if label == "Periodic" else 50, 12), 0, 90)) for label in labels]
+    latitude = [float(np.clip(rng.normal(35 if label == "Periodic" else 50, 15), 0, 90)) for label in labels]
     host = [
         rng.choice(["spiral", "elliptical", ""], p=[0.7, 0.1, 0.2] if label == "Fading" else [0.2, 0.2, 0.6])
         for label in labels
@@ -165,7 +162,10 @@ def tiny_classifier() -> TinyClassifier:
     rng = np.random.default_rng(7)
     labels = [LEAVES[i % 3] for i in range(60)]
     light_curves = simulate_light_curves(rng, labels)
-    objects = simulate_objects(rng, labels)
+    objects = simulate_objects(rng, [*labels, "Fading"])  # the last has no light curve
+    # A mapped label, a partial one, an inner node and one that is not in the tree.
+    objects.loc[[0, 1, 3, 59], "label"] = ["sine", "", "variable", "nova"]
+    objects.loc[1, "note"] = "Walk?"
     classifier = Classifier(Recipe.from_dict(tomllib.loads(TINY_RECIPE))).fit(light_curves, objects)
     return TinyClassifier(classifier, TINY_RECIPE, light_curves, objects)
 

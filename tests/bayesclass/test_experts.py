@@ -1,0 +1,120 @@
+"""Experts on light curves: their evidence is a sum over events that a loop finds."""
+
+import numpy as np
+import pytest
+
+from bayesclass.experts import TRAINED, LightCurveExperts
+from bayesclass.recipe_schema import PAIR_STREAM_KINDS, STREAM_KINDS, StreamSpec
+from bayesclass.representation import Described, runtime_streams
+from structurefn.light_curves import LightCurves
+from structurefn.nightly import nightly_means
+from structurefn.streams import KINDS, PAIR_KINDS
+
+
+@pytest.fixture(scope="module")
+def described(tiny_classifier):
+    batch = LightCurves.from_frame(tiny_classifier.light_curves, channels=("S/g", "S/r"))
+    return batch, tiny_classifier.classifier.fitted.representation.describe(batch)
+
+
+def test_recipes_know_the_kinds_of_the_kernels():
+    assert tuple(KINDS) == STREAM_KINDS
+    assert PAIR_KINDS == PAIR_STREAM_KINDS
+
+
+def test_streams_of_a_recipe_are_one_for_each_channel():
+    specs = (
+        StreamSpec("p", "pairs", ("S/g", "S/r")),
+        StreamSpec("chain", "adjacent", ("S/g", "S/r"), {"nightly": True}),
+        StreamSpec("peak", "peak", ("S/r",), {"trained": False}),
+    )
+    streams = runtime_streams(specs)
+    assert [s.name for s in streams] == ["p", "chain S/g", "chain S/r", "peak S/r"]
+    assert [s.channels for s in streams] == [("S/g", "S/r"), ("S/g",), ("S/r",), ("S/r",)]
+    assert [s.trained for s in streams] == [True, False, False, False]
+    assert [s.nightly for s in streams] == [False, True, True, False]
+
+
+def test_the_pair_chain_is_a_sum_over_steps(tiny_classifier, described):
+    batch, seen = described
+    experts = tiny_classifier.classifier.fitted.experts
+    evidence, sizes = experts.evidence(seen)
+    density = experts.densities["chain S/g"]
+    grid = KINDS["adjacent"][3]
+    errors = np.geomspace(*grid.error_range, grid.n_errors + 1)[1:-1]
+    means = nightly_means(batch.keep_points(~batch.upper_limit), 0.5)
+    for i in range(0, batch.n_objects, 7):
+        one = means.take_objects([i])
+        green = one.keep_points(one.channel == 0)
+        expected = np.zeros(3)
+        for k in range(green.n_points - 1):
+            row = np.searchsorted(grid.lag_edges[1:-1], green.time[k + 1] - green.time[k], side="right")
+            error = np.searchsorted(errors, np.hypot(green.error[k], green.error[k + 1]), side="right")
+            change = green.value[k + 1] - green.value[k]
+            cell = np.searchsorted(grid.column_edges[1:-1], change, side="right")
+            expected += density.observed[:, row, error, cell]
+        assert sizes["pair chain"][i] == max(green.n_points - 1, 0)
+        # float32 sums of some ten terms of a few nats.
+        np.testing.assert_allclose(evidence["pair chain"][i], expected, atol=1e-4)
+
+
+def test_the_trained_expert_enters_without_its_prior(tiny_classifier, described):
+    _, seen = described
+    experts = tiny_classifier.classifier.fitted.experts
+    evidence, sizes = experts.evidence(seen)
+    assert experts.names == tuple(evidence) == (TRAINED, "pair chain", "triplet chain", "magnitude")
+    posterior = np.exp(evidence[TRAINED] + experts.log_train).sum(axis=1)
+    np.testing.assert_allclose(posterior, 1.0, atol=1e-5)
+    np.testing.assert_array_equal(sizes[TRAINED], seen.n_detections)
+    drawn = experts.evidence_draws(seen, evidence)
+    assert drawn[TRAINED].shape == (4, *evidence[TRAINED].shape)
+    assert drawn["pair chain"] is evidence["pair chain"]
+
+
+def test_objects_without_a_point_say_nothing(tiny_classifier):
+    fitted = tiny_classifier.classifier.fitted
+    nothing = LightCurves.empty(("S/g", "S/r"), "mag").with_objects(["a", "b"])
+    evidence, sizes = fitted.experts.evidence(fitted.representation.describe(nothing))
+    for name, values in evidence.items():
+        assert not values.any(), name
+        assert not sizes[name].any()
+
+
+def test_a_recipe_without_streams_has_no_expert():
+    nothing = Described(None, {}, np.zeros(3, int))
+    experts = LightCurveExperts.fit((), nothing, np.eye(3, dtype=bool), np.ones(3), np.arange(3))
+    assert experts.names == ()
+    assert experts.evidence(nothing) == ({}, {})
+    np.testing.assert_allclose(np.exp(experts.log_train), 1 / 3)
+
+
+def test_partial_labels_and_versions_share_one_unit(tiny_classifier, described):
+    _, seen = described
+    streams = tuple(s for s in tiny_classifier.classifier.fitted.experts.streams if s.kind == "magnitude")
+    allowed = np.zeros((60, 3), bool)
+    allowed[:30, 0], allowed[30:, 1] = True, True
+    allowed[:10, 2] = True
+    weights = np.where(np.arange(60) < 20, 0.5, 1.0)
+    experts = LightCurveExperts.fit(streams, seen._replace(features=None), allowed, weights, np.arange(60))
+    expected = np.array([10 * 0.25 + 10 * 0.5 + 10, 30.0, 10 * 0.25]) + 0.5
+    np.testing.assert_allclose(np.exp(experts.log_train), expected / expected.sum())
+
+
+def test_triplets_back_off_to_pairs_of_the_same_events(tiny_classifier, described):
+    """A class without any triplet has, in every row, the table of its previous difference alone."""
+    _, seen = described
+    experts = tiny_classifier.classifier.fitted.experts
+    streams = tuple(s for s in experts.streams if s.kind == "triplets")
+    (name,) = (s.name for s in streams)
+    counts = dict(seen.counts)
+    counts[name] = counts[name] * (np.arange(60) % 3 != 2)[:, None, None, None]
+    allowed = np.eye(3, dtype=bool)[np.arange(60) % 3]
+    fitted = LightCurveExperts.fit(
+        streams, Described(None, counts, seen.n_detections), allowed, np.ones(60), np.arange(60)
+    )
+    grid = streams[0].grid
+    table = fitted.densities[name].true[2].reshape(*grid.row_shape, grid.n_columns)
+    np.testing.assert_allclose(table, np.broadcast_to(table[:1, :, :1], table.shape).swapaxes(1, 1), atol=1) 
+    for change in range(grid.row_shape[2]):
+        rows = table[:, :, change].reshape(-1, grid.n_columns)
+        assert np.ptp(rows.reshape(grid.row_shape[0], grid.row_shape[1], -1), axis=0).max() < 1e-5

@@ -1,0 +1,100 @@
+"""A fitted model to plain values and back."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+from bayesclass.classifier import Classifier
+from bayesclass.containers import ModelError
+from bayesclass.model_io import HALF, pack, unpack
+
+
+@pytest.fixture(scope="module")
+def packed(tiny_classifier):
+    classifier = tiny_classifier.classifier
+    manifest, arrays = pack(classifier.fitted, classifier.recipe, classifier.summary)
+    return json.loads(json.dumps(manifest, allow_nan=False)), arrays
+
+
+def test_everything_returns(tiny_classifier, packed):
+    recipe, fitted, summary = unpack(*packed)
+    original = tiny_classifier.classifier
+    assert recipe == original.recipe
+    assert summary == original.summary
+    assert fitted.experts.streams == original.fitted.experts.streams
+    assert fitted.representation.scales == original.fitted.representation.scales
+    assert fitted.representation.night == 0.5
+    for name, density in original.fitted.experts.densities.items():
+        again = fitted.experts.densities[name]
+        assert (again.strength, again.tail) == (density.strength, density.tail)
+        # Logarithms of probabilities that passed through float32.
+        np.testing.assert_allclose(again.observed, density.observed, atol=1e-5)
+    np.testing.assert_array_equal(fitted.experts.trained.theta, original.fitted.experts.trained.theta)
+    np.testing.assert_array_equal(fitted.pool.draws, original.fitted.pool.draws)
+    np.testing.assert_array_equal(fitted.sets.threshold, original.fitted.sets.threshold)
+    np.testing.assert_array_equal(fitted.novelty.quantiles, original.fitted.novelty.quantiles)
+
+
+def test_arrays_are_small_plain_and_finite(packed):
+    _, arrays = packed
+    for name, values in arrays.items():
+        assert values.dtype.kind in "fiub", name
+        assert values.dtype == np.float16 or name.rpartition("/")[2] not in HALF or "network" in name
+        if name != "novelty/quantiles":
+            assert np.isfinite(values[values > -np.inf]).all() or "log" in name, name
+
+
+def test_saved_and_loaded_it_answers_alike(tiny_classifier, tmp_path):
+    original = tiny_classifier.classifier
+    original.save(tmp_path / "model")
+    loaded = Classifier.load(tmp_path / "model")
+    one, two = (c.classify(tiny_classifier.light_curves, tiny_classifier.objects) for c in (original, loaded))
+    # Half precision keeps 11 bits of basis, whitening and draws, 5e-4 relative; the features are sums of
+    # hundreds of such terms of either sign, which leaves about the same in probabilities.
+    np.testing.assert_allclose(two.probability, one.probability, atol=5e-3)
+    np.testing.assert_allclose(two.draws, one.draws, atol=2e-2)
+    np.testing.assert_array_equal(two.prediction_set.any(1), True)
+    np.testing.assert_allclose(two.novelty, one.novelty, atol=0.02)
+    assert two.warnings == one.warnings
+    loaded.save(tmp_path / "again")
+    thrice = Classifier.load(tmp_path / "again").predict_proba(tiny_classifier.light_curves)
+    # Densities are normalised again when they are read.
+    np.testing.assert_allclose(thrice, loaded.predict_proba(tiny_classifier.light_curves), atol=1e-7)
+
+
+def test_grids_are_those_of_the_fit(packed):
+    manifest, arrays = copy.deepcopy(packed[0]), packed[1]
+    manifest["grids"]["pairs g-g"]["lag_range"] = [0.5, 70.0]
+    _, fitted, _ = unpack(manifest, arrays)
+    grids = {stream.name: stream.grid for stream in fitted.representation.streams}
+    assert grids["pairs g-g"].lag_range == (0.5, 70.0)
+    assert grids["magnitude S/r"].column_scale == np.inf
+    assert {hash(grid) for grid in grids.values()}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda manifest, arrays: manifest.pop("pool"),
+        lambda manifest, arrays: manifest.pop("recipe"),
+        lambda manifest, arrays: manifest["grids"].pop("pairs g-g"),
+        lambda manifest, arrays: manifest["network"].clear(),
+        lambda manifest, arrays: manifest.update(kernel=3),
+        lambda manifest, arrays: manifest.update(densities=None),
+        lambda manifest, arrays: arrays.pop("kernel/theta"),
+        lambda manifest, arrays: arrays.pop("experts/log_train"),
+    ],
+)
+def test_a_part_that_is_missing_is_one_sentence(packed, spoil):
+    manifest, arrays = copy.deepcopy(packed[0]), dict(packed[1])
+    spoil(manifest, arrays)
+    with pytest.raises(ValueError, match="fit it again|missing") as caught:
+        unpack(manifest, arrays)
+    assert type(caught.value).__module__.startswith(("bayesclass", "context"))
+
+
+def test_the_error_is_the_storage_s_own(packed):
+    with pytest.raises(ModelError, match="every part that a fit writes"):
+        unpack({}, {})

@@ -1,0 +1,203 @@
+"""Every counting kernel against a plain loop over points."""
+
+import functools
+import math
+from collections import Counter
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from structurefn import events
+from structurefn.events import Points
+from structurefn.grids import Grid
+from structurefn.streams import KINDS, Stream
+
+LENGTH = 12
+
+
+def log_bin(x, limits, n):
+    place = math.log(max(x, 1e-12) / limits[0]) / math.log(limits[1] / limits[0]) * n
+    return min(max(math.floor(place), 0), n - 1)
+
+
+def column(x, grid):
+    """By the edges, not by the formula of the kernel."""
+    inner = grid.column_edges[1:-1]
+    return int(np.searchsorted(inner, x, side="right"))
+
+
+def pair_error(a, b):
+    return math.hypot(a[2], b[2])
+
+
+def cells_of_pairs(points, channels, grid, scaled=False):
+    for i, a in enumerate(points):
+        for b in points[i + 1 :]:
+            if a[3] == channels[0] and b[3] == channels[1]:
+                error = pair_error(a, b)
+                x = (b[1] - a[1]) / (error if scaled else 1.0)
+                yield log_bin(b[0] - a[0], grid.lag_range, grid.n_rows), error, x
+
+
+def cells_of_neighbours(points, channels, grid):
+    for a, b in zip(points[:-1], points[1:], strict=True):
+        yield log_bin(b[0] - a[0], grid.lag_range, grid.n_rows), pair_error(a, b), b[1] - a[1]
+
+
+def cells_of_triplets(points, channels, grid):
+    n_first, n_second, n_change = grid.row_shape
+    # Bins of the condition are of equal width in asinh(dm / 0.2) between -2 and 2 mag.
+    edges = np.sinh(np.linspace(-math.asinh(10.0), math.asinh(10.0), n_change + 1))[1:-1] * 0.2
+    for a, b, c in zip(points[:-2], points[1:-1], points[2:], strict=True):
+        first = log_bin(b[0] - a[0], grid.lag_range, n_first)
+        second = log_bin(c[0] - b[0], grid.lag_range, n_second)
+        change = int(np.searchsorted(edges, b[1] - a[1], side="right"))
+        yield (first * n_second + second) * n_change + change, pair_error(b, c), c[1] - b[1]
+
+
+def cells_of_levels(points, channels, grid, scaled=False):
+    own = [p for p in points if p[3] == channels[0]]
+    for p in own:
+        x = p[1] - float(np.median([q[1] for q in own]))
+        yield 0, p[2], x / (p[2] if scaled else 1.0)
+
+
+def cells_of_peak(points, channels, grid):
+    own = [p for p in points if p[3] == channels[0]]
+    if not own:
+        return
+    best = min(range(len(own)), key=lambda i: own[i][1] + own[i][2])
+    for i, p in enumerate(own):
+        if i != best:
+            since = p[0] - own[best][0]
+            row = log_bin(abs(since), grid.lag_range, grid.row_shape[1])
+            row += grid.row_shape[1] if since > 0 else 0
+            yield row, pair_error(p, own[best]), p[1] - own[best][1]
+
+
+def cells_of_magnitudes(points, channels, grid):
+    for p in points:
+        if p[3] == channels[0]:
+            yield 0, p[2], p[1]
+
+
+LOOPS = {
+    "pairs": cells_of_pairs,
+    "scaled-pairs": functools.partial(cells_of_pairs, scaled=True),
+    "adjacent": cells_of_neighbours,
+    "triplets": cells_of_triplets,
+    "level": cells_of_levels,
+    "scaled-level": functools.partial(cells_of_levels, scaled=True),
+    "peak": cells_of_peak,
+    "magnitude": cells_of_magnitudes,
+}
+
+
+def light_curves(rng, alone):
+    """Objects as lists of (time, value, error, channel), ascending in time: ordinary, short and odd ones."""
+    objects = []
+    for n in (LENGTH, 9, 7, 5, 4, 3, 2, 1, 0):
+        time = np.sort(np.concatenate([[0.0], rng.exponential(30.0, max(n - 1, 0)).cumsum()])[:n])
+        if n > 5:
+            time[3] = time[2]  # two measurements at one time
+            time[5] = time[4] + 0.01
+        # Multiples of 1/64 are exact in float32, so no rounding decides about a cell.
+        value = np.round((17 + rng.normal(0, 0.7, n)) * 64) / 64
+        error = np.round(rng.uniform(0.02, 0.6, n) * 64 + 0.5) / 64
+        channel = np.zeros(n, int) if alone else rng.choice(3, n)
+        objects.append(list(zip(np.round(time * 64) / 64, value, error, channel, strict=True)))
+    if not alone:
+        objects[1] = [(*p[:3], 2) for p in objects[1]]  # nothing in the channels asked for
+    return objects
+
+
+def padded(objects):
+    shape = len(objects), LENGTH
+    arrays = [np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.float32)]
+    channel = np.full(shape, -1, np.int32)
+    for i, points in enumerate(objects):
+        for j, point in enumerate(points):
+            for array, x in zip(arrays, point[:3], strict=True):
+                array[i, j] = x
+            channel[i, j] = point[3]
+    return Points(*map(jnp.asarray, arrays), jnp.asarray(channel))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kernel_is_a_loop_over_points(kind, rng):
+    kernel, n_channels, alone, grid = KINDS[kind]
+    for channels in ((0, 1), (1, 0), (0, 0)) if n_channels == 2 else ((0,),):
+        objects = light_curves(rng, alone)
+        counts = np.asarray(kernel(padded(objects), jnp.asarray(channels, jnp.int32), grid=grid))
+        assert counts.shape == (len(objects), *grid.shape)
+        for points, count in zip(objects, counts, strict=True):
+            expected = Counter(
+                (row, log_bin(error, grid.error_range, grid.n_errors), column(x, grid))
+                for row, error, x in LOOPS[kind](points, channels, grid)
+            )
+            found = {tuple(map(int, cell)): int(count[tuple(cell)]) for cell in np.argwhere(count)}
+            assert found == dict(expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_and_the_company_of_a_longer_curve_change_nothing(kind, rng):
+    kernel, n_channels, alone, grid = KINDS[kind]
+    channels = jnp.zeros(n_channels, jnp.int32)
+    points = padded(light_curves(rng, alone))
+    together = np.asarray(kernel(points, channels, grid=grid))
+    short = Points(*(leaf[4:, :8] for leaf in points))
+    np.testing.assert_array_equal(np.asarray(kernel(short, channels, grid=grid)), together[4:])
+    # What stands in the padding is never looked at.
+    noise = points._replace(
+        time=jnp.where(points.channel < 0, 7.0, points.time),
+        value=jnp.where(points.channel < 0, -99.0, points.value),
+        error=jnp.where(points.channel < 0, 0.3, points.error),
+    )
+    np.testing.assert_array_equal(np.asarray(kernel(noise, channels, grid=grid)), together)
+
+
+def test_a_constant_offset_changes_magnitudes_only(rng):
+    points = padded(light_curves(rng, True))
+    brighter = points._replace(value=points.value - 2.0)
+    for kind, (kernel, n_channels, _, grid) in KINDS.items():
+        channels = jnp.zeros(n_channels, jnp.int32)
+        before, after = (np.asarray(kernel(p, channels, grid=grid)) for p in (points, brighter))
+        assert np.array_equal(before, after) == (kind != "magnitude")
+
+
+def test_all_pairs_are_counted_once(rng):
+    grid = KINDS["pairs"][3]
+    points = padded(light_curves(rng, True))
+    n = (np.asarray(points.channel) >= 0).sum(axis=1)
+    total = np.asarray(events.count_pairs(points, jnp.zeros(2, jnp.int32), grid=grid)).sum(axis=(1, 2, 3))
+    np.testing.assert_array_equal(total, n * (n - 1) / 2)
+
+
+def test_values_beyond_the_grid_fall_in_the_outermost_cells():
+    grid = Grid(row_shape=(1,), column_range=(10.0, 20.0), n_columns=4, error_range=(0.1, 1.0), n_errors=2)
+    points = padded([[(0.0, 3.0, 0.001, 0), (1.0, 33.0, 9.0, 0)]])
+    counts = np.asarray(events.count_magnitude(points, jnp.zeros(1, jnp.int32), grid=grid))[0, 0]
+    np.testing.assert_array_equal(counts, [[1, 0, 0, 0], [0, 0, 0, 1]])
+
+
+def test_grid_edges_and_centres():
+    grid = Grid(row_shape=(3, 2), column_range=(-4.0, 4.0), n_columns=8, column_scale=0.5, n_errors=2)
+    assert (grid.n_rows, grid.shape) == (6, (6, 2, 8))
+    edges = grid.column_edges
+    np.testing.assert_allclose(np.diff(np.arcsinh(edges / 0.5)), np.arcsinh(8.0) / 4, rtol=1e-12)
+    np.testing.assert_allclose(edges, -edges[::-1], atol=1e-12)
+    np.testing.assert_allclose(edges[[0, -1]], [-4, 4])
+    np.testing.assert_allclose(np.diff(np.log(grid.error_centres)), np.log(0.5 / 0.015) / 2)
+    np.testing.assert_allclose(grid.lag_edges, [1.0, 10 ** (1 / 3), 10 ** (2 / 3), 10.0])
+
+
+def test_streams_refuse_an_unknown_kind_and_a_wrong_number_of_channels():
+    with pytest.raises(ValueError, match="kind must be one of .*pairs"):
+        Stream("x", "quintuplets", ("S/g",))
+    with pytest.raises(ValueError, match="takes 2 channel"):
+        Stream("x", "pairs", ("S/g",))
+    with pytest.raises(ValueError, match="takes 1 channel"):
+        Stream("x", "peak", ("S/g", "S/r"))
+    assert Stream("x", "peak", ("S/g",)).grid == KINDS["peak"][3]
+
