@@ -158,7 +158,7 @@ def _draw_densities(classifier, light_curve, explanation, figure, cell) -> None:
     ceiling = float(np.exp(steps.log_probability.max()))
     for ax, name, log_p in zip(axes, (best, other), steps.log_probability, strict=False):
         plots.density(np.exp(log_p), steps.lag_edges, steps.change_edges, ceiling=ceiling, ax=ax, **where)
-        ax.set_title(f"p(change | lag, {name})\n{steps.channel}, {steps.what}", fontsize="medium")
+        ax.set_title(f"p(change | lag, {name})\n{steps.channel}, {steps.what}, per cell", fontsize="medium")
     plots.density_ratio(*steps.log_probability, steps.lag_edges, steps.change_edges, ax=axes[2], **where)
     axes[2].set_title(f"log ratio [nat]\nblue favours {best}, orange {other}", fontsize="medium")
     for ax in axes[1:]:

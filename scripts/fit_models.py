@@ -9,6 +9,7 @@ bayesclass/models/NAME, replaces the one that is there, and holds no data of any
 import argparse
 import json
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -103,10 +104,14 @@ def fit_one(name: str, folder: Path) -> None:
     with progress_bars() as progress:
         classifier.fit(light_curves, objects, progress=progress)
     MODELS.mkdir(exist_ok=True)
-    path = MODELS / name
-    classifier.save(path)
-    check_no_training_object(path, objects["object_id"].astype(str).tolist(), light_curves.n_points)
-    (path / "MODEL_CARD.md").write_text(model_card(classifier, SOURCES[name]), encoding="utf-8")
+    fresh, path = MODELS / f"{name}.part", MODELS / name
+    shutil.rmtree(fresh, ignore_errors=True)
+    classifier.save(fresh)
+    # Before it takes the place of the one that is shipped.
+    check_no_training_object(fresh, objects["object_id"].astype(str).tolist(), light_curves.n_points)
+    (fresh / "MODEL_CARD.md").write_text(model_card(classifier, SOURCES[name]), encoding="utf-8")
+    shutil.rmtree(path, ignore_errors=True)
+    fresh.rename(path)
     size = sum(file.stat().st_size for file in path.iterdir()) / 1e6
     print(json.dumps(classifier.summary, indent=1))
     print(f"{name}: {size:.1f} MB in {path}, {time.perf_counter() - start:.0f} s")
@@ -157,6 +162,7 @@ def model_card(classifier: Classifier, source: Source) -> str:
     holds = "densities and tables of the classes, weights"
     if kernel is not None:
         holds += f", and {len(kernel.landmarks)} cluster centres of smoothed structure-function maps"
+        holds += " (a few rest on a single light curve: a blurred histogram of its changes, without times)"
     lines = [
         f"# {recipe.name}: {recipe.title}",
         "",
@@ -202,7 +208,7 @@ def model_card(classifier: Classifier, source: Source) -> str:
         "",
         "## What it holds",
         "",
-        f"{holds[0].upper()}{holds[1:]}. No identifier, light curve or measurement of a "
+        f"{holds[0].upper()}{holds[1:]}. No identifier, position, time or measurement of a "
         "training object, and no code.",
         "",
     ]

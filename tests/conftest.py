@@ -113,8 +113,10 @@ def simulate_light_curves(rng: np.random.Generator, labels: list[str], prefix: s
             change = 0.4 * np.sin(2 * np.pi * (since / rng.uniform(0.4, 3.0) + rng.random()))
         elif label == "Walk":
             lag = np.abs(since[:, None] - since)
-            change = 0.3 * np.linalg.cholesky(np.exp(-lag / 60.0) + 1e-9 * np.eye(len(time))) @ rng.normal(
-                size=len(time)
+            change = (
+                0.3
+                * np.linalg.cholesky(np.exp(-lag / 60.0) + 1e-9 * np.eye(len(time)))
+                @ rng.normal(size=len(time))
             )
         else:
             change = rng.uniform(0.01, 0.03) * (since - since[0])

@@ -33,8 +33,11 @@ def test_groups_stay_together_and_are_balanced(groups, seed):
 
 def test_identical_light_curves_share_a_number():
     rng = np.random.default_rng(0)
-    one = pd.DataFrame({"survey": "S", "band": "g", "mjd": 59000 + np.arange(6.0), "mag": rng.normal(18, 1, 6)})
-    parts = [("a", one), ("b", one[::-1]), ("c", one.assign(mag=one["mag"] + 0.01)), ("d", one[:5]), ("e", one)]
+    one = pd.DataFrame({"mjd": 59000 + np.arange(6.0), "mag": rng.normal(18, 1, 6)}).assign(
+        survey="S", band="g"
+    )
+    brighter = one.assign(mag=one["mag"] - 0.01)
+    parts = [("a", one), ("b", one[::-1]), ("c", brighter), ("d", one[:5]), ("e", one)]
     frame = pd.concat([part.assign(object_id=name, mag_err=0.1) for name, part in parts])
     batch = LightCurves.from_frame(frame, object_ids=["a", "b", "c", "d", "e", "empty", "nothing"])
     number = identical_light_curves(batch)

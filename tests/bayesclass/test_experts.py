@@ -101,7 +101,7 @@ def test_partial_labels_and_versions_share_one_unit(tiny_classifier, described):
 
 
 def test_triplets_back_off_to_pairs_of_the_same_events(tiny_classifier, described):
-    """A class without any triplet has, in every row, the table of its previous difference alone."""
+    """A class without any triplet has, in every row, the table of the second lag alone."""
     _, seen = described
     experts = tiny_classifier.classifier.fitted.experts
     streams = tuple(s for s in experts.streams if s.kind == "triplets")
@@ -114,7 +114,6 @@ def test_triplets_back_off_to_pairs_of_the_same_events(tiny_classifier, describe
     )
     grid = streams[0].grid
     table = fitted.densities[name].true[2].reshape(*grid.row_shape, grid.n_columns)
-    np.testing.assert_allclose(table, np.broadcast_to(table[:1, :, :1], table.shape).swapaxes(1, 1), atol=1) 
-    for change in range(grid.row_shape[2]):
-        rows = table[:, :, change].reshape(-1, grid.n_columns)
-        assert np.ptp(rows.reshape(grid.row_shape[0], grid.row_shape[1], -1), axis=0).max() < 1e-5
+    # Whatever the first lag and the previous change were.
+    np.testing.assert_allclose(table, np.broadcast_to(table[:1, :, :1], table.shape), atol=1e-5)
+    assert np.ptp(table, axis=1).max() > 1e-3

@@ -90,7 +90,7 @@ def test_grids_are_those_of_the_fit(packed):
 def test_a_part_that_is_missing_is_one_sentence(packed, spoil):
     manifest, arrays = copy.deepcopy(packed[0]), dict(packed[1])
     spoil(manifest, arrays)
-    with pytest.raises(ValueError, match="fit it again|missing") as caught:
+    with pytest.raises(ValueError, match=r"fit it again|missing") as caught:
         unpack(manifest, arrays)
     assert type(caught.value).__module__.startswith(("bayesclass", "context"))
 

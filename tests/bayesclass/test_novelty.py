@@ -38,6 +38,7 @@ def test_extremes_order_and_missing():
 
 
 def test_standardised_is_the_weighted_mean_of_z():
-    log_like, mean = np.array([[-3.0, -8.0], [0.0, 0.0], [-1.0, -1.0]]), np.array([[-4.0, -4.0], [0, 0], [-1, -1]])
+    log_like = np.array([[-3.0, -8.0], [0.0, 0.0], [-1.0, -1.0]])
+    mean = np.array([[-4.0, -4.0], [0, 0], [-1, -1]])
     variance, p = np.array([[4.0, 16.0], [0, 0], [1, 1]]), np.array([[0.75, 0.25], [0.5, 0.5], [1, 0]])
     np.testing.assert_allclose(standardised(log_like, mean, variance, p), [0.75 * 0.5 - 0.25, np.nan, 0.0])

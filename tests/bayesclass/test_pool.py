@@ -32,7 +32,7 @@ def test_known_weights_are_recovered(rng):
     assert abs(pool.exponent[1]) < 1e-3
     np.testing.assert_allclose(pool.weight("chain", np.array([0.0])), 1.5, rtol=0.3)
     ratio = pool.weight("chain", np.array([99.0])) / pool.weight("chain", np.array([0.0]))
-    np.testing.assert_allclose(ratio, 100**pool.exponent[0], rtol=1e-6)
+    np.testing.assert_allclose(ratio, 100 ** pool.exponent[0], rtol=1e-6)
     assert ratio < 0.4
 
 
@@ -86,7 +86,8 @@ def test_terms_add_up_and_draws_agree_with_them(rng):
     )
     np.testing.assert_allclose(own.log_joint_draws(evidence, sizes)[0], total, atol=1e-6)
     # Evidence with draws of its own is paired with the pool's, in turn where it has fewer.
-    own_draws = {"chain": np.stack([evidence["chain"], 2 * evidence["chain"]]), "context": evidence["context"]}
+    chain = evidence["chain"]
+    own_draws = {"chain": np.stack([chain, 2 * chain]), "context": evidence["context"]}
     paired = pool.log_joint_draws(own_draws, sizes)
     for d in range(5):
         single = {"chain": own_draws["chain"][d % 2], "context": evidence["context"]}
@@ -101,7 +102,12 @@ def test_constants_of_a_row_say_nothing_and_order_of_classes_is_free(rng):
     np.testing.assert_allclose(p, q, atol=1e-10)
     turn = [2, 0, 1]
     turned = Pool.fit(
-        {k: v[:, turn] for k, v in evidence.items()}, sizes, allowed[:, turn], np.ones(150), LOG_PRIOR[turn], n_draws=1
+        {name: values[:, turn] for name, values in evidence.items()},
+        sizes,
+        allowed[:, turn],
+        np.ones(150),
+        LOG_PRIOR[turn],
+        n_draws=1,
     )
     np.testing.assert_allclose(turned.bias, pool.bias[turn], atol=3e-3)
     np.testing.assert_allclose(turned.log_weight, pool.log_weight, atol=3e-3)
@@ -109,8 +115,13 @@ def test_constants_of_a_row_say_nothing_and_order_of_classes_is_free(rng):
 
 def test_no_row_leaves_the_prior():
     pool = Pool.fit(
-        {"chain": np.zeros((1, 3))}, {"chain": np.ones(1)}, np.ones((1, 3), bool), np.ones(1), LOG_PRIOR,
-        expected={"chain": (-0.7, -0.3)}, n_draws=4000,
+        {"chain": np.zeros((1, 3))},
+        {"chain": np.ones(1)},
+        np.ones((1, 3), bool),
+        np.ones(1),
+        LOG_PRIOR,
+        expected={"chain": (-0.7, -0.3)},
+        n_draws=4000,
     )
     assert pool.log_weight[0] == pytest.approx(-0.7, abs=1e-4)
     assert pool.exponent[0] == pytest.approx(-0.3, abs=1e-4)

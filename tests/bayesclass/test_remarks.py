@@ -38,11 +38,17 @@ def remarks(objects, **options):
 
 def test_each_object_is_told_what_was_left_out():
     objects = pd.DataFrame(
-        {"object_id": ["good", "one", "limits", "bad"], "b": [30.0, 95.0, np.nan, 1.0], "host": ["spiral", "", "?", ""]}
+        {
+            "object_id": ["good", "one", "limits", "bad"],
+            "b": [30.0, 95.0, np.nan, 1.0],
+            "host": ["spiral", "", "?", ""],
+        }
     )
     found = remarks(objects)
     assert found["good"] == ""
-    assert found["one"] == "one point: no pair of points; latitude set aside: out of range [0, 90]; no context"
+    assert found["one"] == (
+        "one point: no pair of points; latitude set aside: out of range [0, 90]; no context"
+    )
     assert found["limits"] == (
         "no usable point: prior and context only; upper limits counted, not used; "
         "host set aside: unknown category; no context"
@@ -63,7 +69,8 @@ def test_without_a_table_and_without_a_column():
 def test_a_large_batch_with_everything_set_aside_takes_seconds():
     n = 100_000
     names = [f"o{i}" for i in range(n)]
-    frame = pd.DataFrame({"object_id": names, "survey": "S", "band": "z", "mjd": 59000.0, "mag": 18.0, "mag_err": 0.1})
+    frame = pd.DataFrame({"object_id": names, "mjd": 59000.0, "mag": 18.0, "mag_err": 0.1})
+    frame = frame.assign(survey="S", band="z")
     light_curves = LightCurves.from_frame(frame, channels=("S/g",))
     objects = pd.DataFrame({"object_id": names, "b": 99.0, "host": "?"})
     evidence = EvidenceTable.from_frame(objects, SPECS, object_ids=light_curves.object_id)

@@ -1,10 +1,15 @@
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from bayesclass import demo
 from bayesclass.classifier import Classifier
-from bayesclass.storage import resolve_model, shipped_models
+from bayesclass.storage import load_model, resolve_model, save_model, shipped_models
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "fit_models.py"
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +95,34 @@ def test_shipped_models_load_and_come_with_their_card(name):
     assert f"{classifier.summary['log_loss']:.3f}" in card
     assert "## Not for" in card
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
+
+
+@pytest.fixture(scope="module")
+def fit_models():
+    if not SCRIPT.is_file():
+        pytest.skip("scripts/ is not beside these tests")
+    spec = importlib.util.spec_from_file_location("fit_models", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_model_that_names_or_lists_training_objects_is_not_shipped(fit_models, tmp_path):
+    shipped, ids = resolve_model("crts-transients"), ["1001061210214137885"] * 1047
+    fit_models.check_no_training_object(shipped, ids, 123_456)
+    manifest, arrays = load_model(shipped)
+    save_model(tmp_path / "named", manifest | {"note": "see 1001061210214137885,"}, arrays)
+    with pytest.raises(ValueError, match=r"but model\.json has 1001061210214137885"):
+        fit_models.check_no_training_object(tmp_path / "named", ids, 123_456)
+    save_model(tmp_path / "text", manifest, arrays | {"who": np.array(["1001061210214137885"])})
+    with pytest.raises(ValueError, match="but who has 1001061210214137885"):
+        fit_models.check_no_training_object(tmp_path / "text", ids, 123_456)
+    n = manifest["summary"]["n_objects"]
+    save_model(tmp_path / "listed", manifest, arrays | {"each": np.zeros((n, 2))})
+    with pytest.raises(ValueError, match=f"each is \\({n}, 2\\)"):
+        fit_models.check_no_training_object(tmp_path / "listed", ids, 123_456)
+
+
+def test_a_folder_without_data_is_one_sentence(fit_models, tmp_path, capsys):
+    assert fit_models.main([str(tmp_path), "--only", "ztf-supernovae"]) == 2
+    assert "must hold lightcurves.parquet" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Every counting kernel against a plain loop over points."""
 
 import functools
+import itertools
 import math
 from collections import Counter
 
@@ -41,7 +42,7 @@ def cells_of_pairs(points, channels, grid, scaled=False):
 
 
 def cells_of_neighbours(points, channels, grid):
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in itertools.pairwise(points):
         yield log_bin(b[0] - a[0], grid.lag_range, grid.n_rows), pair_error(a, b), b[1] - a[1]
 
 
@@ -193,11 +194,10 @@ def test_grid_edges_and_centres():
 
 
 def test_streams_refuse_an_unknown_kind_and_a_wrong_number_of_channels():
-    with pytest.raises(ValueError, match="kind must be one of .*pairs"):
+    with pytest.raises(ValueError, match=r"kind must be one of .*pairs"):
         Stream("x", "quintuplets", ("S/g",))
     with pytest.raises(ValueError, match="takes 2 channel"):
         Stream("x", "pairs", ("S/g",))
     with pytest.raises(ValueError, match="takes 1 channel"):
         Stream("x", "peak", ("S/g", "S/r"))
     assert Stream("x", "peak", ("S/g",)).grid == KINDS["peak"][3]
-

@@ -31,9 +31,7 @@ def test_equals_scikit_learn(rng, precision):
     other = linear_model.LogisticRegression(C=1 / precision, fit_intercept=False, tol=1e-8, max_iter=2000)
     other.fit(scaled, label, sample_weight=weights)
     # Both stop where the float32 objective no longer falls; that leaves some 1e-3 in log-probabilities.
-    np.testing.assert_allclose(
-        np.exp(model.log_posterior(features)), other.predict_proba(scaled), atol=2e-3
-    )
+    np.testing.assert_allclose(np.exp(model.log_posterior(features)), other.predict_proba(scaled), atol=2e-3)
 
 
 def test_partial_labels_against_a_direct_minimisation(rng):
@@ -80,7 +78,7 @@ def test_rows_of_no_weight_and_halved_copies_change_nothing(rng):
 
 
 def test_draws_spread_like_the_posterior(rng):
-    features, _, allowed, weights = problem(rng, n=600, n_features=1, n_classes=2)
+    features, _, allowed, _ = problem(rng, n=600, n_features=1, n_classes=2)
     model = KernelLogistic.fit(features, allowed, np.ones(600), precision=1e-3, n_draws=60, seed=1)
     assert model.draws.shape == (60, 2, 2)
     # Two classes: the slope's variance is the inverse Fisher information of a binary regression.
