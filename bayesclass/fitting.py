@@ -25,8 +25,9 @@ from structurefn.magnitudes import channel_softening
 from structurefn.thinning import thinned_versions
 
 CONTEXT = "context"
-# Where the pool's weights are expected before data: chains are too narrow, the more so the longer they are.
+# Candidates for the precision of the trained expert's prior.
 PRECISIONS = (0.005, 0.01, 0.02, 0.04)
+# Where the pool's weights are expected before data: chains are too narrow, the more so the longer they are.
 EXPECTED_WEIGHTS = {name: (np.log(0.5), -0.3) for name in GENERATIVE.values()}
 
 

@@ -1,5 +1,7 @@
 """Experts on light curves: their evidence is a sum over events that a loop finds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,13 +28,15 @@ def test_streams_of_a_recipe_are_one_for_each_channel():
     specs = (
         StreamSpec("p", "pairs", ("S/g", "S/r")),
         StreamSpec("chain", "adjacent", ("S/g", "S/r"), {"nightly": True}),
-        StreamSpec("peak", "peak", ("S/r",), {"trained": False}),
+        StreamSpec("peak", "peak", ("S/r",), {"trained": False, "lag_range": [1, 50]}),
     )
     streams = runtime_streams(specs)
     assert [s.name for s in streams] == ["p", "chain S/g", "chain S/r", "peak S/r"]
     assert [s.channels for s in streams] == [("S/g", "S/r"), ("S/g",), ("S/r",), ("S/r",)]
     assert [s.trained for s in streams] == [True, False, False, False]
     assert [s.nightly for s in streams] == [False, True, True, False]
+    assert streams[3].grid == replace(KINDS["peak"][3], lag_range=(1.0, 50.0))
+    assert streams[0].grid == KINDS["pairs"][3]
 
 
 def test_the_pair_chain_is_a_sum_over_steps(tiny_classifier, described):

@@ -77,12 +77,15 @@ def test_totals_of_each_kind(rng):
     streams = [Stream(kind, kind, ("S/g",) * KINDS[kind][1]) for kind in KINDS]
     streams.append(Stream("r-g", "pairs", ("S/r", "S/g")))
     streams.append(Stream("g-r", "pairs", ("S/g", "S/r")))
+    streams.append(Stream("colour", "cross-peak", ("S/g", "S/r")))
     total = {name: counts.sum(axis=(1, 2, 3)) for name, counts in count_events(light_curves, streams)}
     np.testing.assert_array_equal(total["pairs"], g * (g - 1) / 2)
     np.testing.assert_array_equal(total["scaled-pairs"], g * (g - 1) / 2)
     np.testing.assert_array_equal(total["adjacent"], np.maximum(g - 1, 0))
     np.testing.assert_array_equal(total["triplets"], np.maximum(g - 2, 0))
     np.testing.assert_array_equal(total["peak"], np.maximum(g - 1, 0))
+    np.testing.assert_array_equal(total["cross-peak"], np.maximum(g - 1, 0))
+    np.testing.assert_array_equal(total["colour"], np.where(g > 0, r, 0))
     for kind in ("level", "scaled-level", "magnitude"):
         np.testing.assert_array_equal(total[kind], g)
     np.testing.assert_array_equal(total["r-g"] + total["g-r"], g * r)

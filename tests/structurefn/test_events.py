@@ -65,16 +65,16 @@ def cells_of_levels(points, channels, grid, scaled=False):
 
 
 def cells_of_peak(points, channels, grid):
-    own = [p for p in points if p[3] == channels[0]]
-    if not own:
+    reference = [p for p in points if p[3] == channels[0]]
+    if not reference:
         return
-    best = min(range(len(own)), key=lambda i: own[i][1] + own[i][2])
-    for i, p in enumerate(own):
-        if i != best:
-            since = p[0] - own[best][0]
+    best = min(reference, key=lambda p: p[1] + p[2])
+    for p in points:
+        if p[3] == channels[-1] and p is not best:
+            since = p[0] - best[0]
             row = log_bin(abs(since), grid.lag_range, grid.row_shape[1])
             row += grid.row_shape[1] if since > 0 else 0
-            yield row, pair_error(p, own[best]), p[1] - own[best][1]
+            yield row, pair_error(p, best), p[1] - best[1]
 
 
 def cells_of_magnitudes(points, channels, grid):
@@ -91,6 +91,7 @@ LOOPS = {
     "level": cells_of_levels,
     "scaled-level": functools.partial(cells_of_levels, scaled=True),
     "peak": cells_of_peak,
+    "cross-peak": cells_of_peak,
     "magnitude": cells_of_magnitudes,
 }
 
