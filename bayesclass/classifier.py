@@ -303,4 +303,5 @@ def _conflict(terms: dict[str, np.ndarray]) -> np.ndarray:
     def total(values):
         return np.logaddexp.reduce(prior + values, axis=1)
 
-    return total(light_curve + context) - total(light_curve) - total(context)
+    conflict = total(light_curve + context) - total(light_curve) - total(context)
+    return np.where(np.abs(conflict) < 1e-12, 0.0, conflict)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from bayesclass import network_export
 from bayesclass.inference import Structure
 from bayesclass.network_evaluate import evaluate, network_structure
 from bayesclass.network_fit import check_labels, learn
@@ -199,28 +200,20 @@ class BayesianNetwork:
 
     def to_pgmpy(self):
         """Return a checked `pgmpy.models.DiscreteBayesianNetwork`; see `network_export`."""
-        from bayesclass.network_export import to_pgmpy
-
-        return to_pgmpy(self)
+        return network_export.to_pgmpy(self)
 
     def to_bif(self, path) -> None:
         """Write the discrete network as a BIF file; see `network_export`."""
-        from bayesclass.network_export import to_bif
-
-        to_bif(self, path)
+        network_export.to_bif(self, path)
 
     def to_arrays(self) -> tuple[dict, dict[str, np.ndarray]]:
         """Return a dictionary for JSON and arrays for a model directory; see `network_export`."""
-        from bayesclass.network_export import to_arrays
-
-        return to_arrays(self)
+        return network_export.to_arrays(self)
 
     @classmethod
     def from_arrays(cls, meta: dict, arrays: dict[str, np.ndarray]) -> BayesianNetwork:
         """Inverse of `to_arrays`."""
-        from bayesclass.network_export import from_arrays
-
-        return from_arrays(meta, arrays)
+        return cls(**network_export.from_arrays(meta, arrays))
 
     def _encode(self, evidence: EvidenceTable) -> dict[str, Encoded]:
         missing = [name for name in self.nodes if name not in evidence.columns]

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
 import numpy as np
 
-from bayesclass.network import BayesianNetwork
 from bayesclass.network_parameters import NodeParameters
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.nodes import EvidenceNode
 
-__all__ = ["from_arrays", "to_arrays", "to_bif", "to_pgmpy"]
+__all__ = ["FittedNetwork", "from_arrays", "to_arrays", "to_bif", "to_pgmpy"]
 
 
-def to_pgmpy(network: BayesianNetwork, *, simple_names: bool = False):
+class FittedNetwork(Protocol):
+    """The parts of a fitted network that leave it; `BayesianNetwork` says what they are."""
+
+    spec: NetworkSpec
+    nodes: dict[str, EvidenceNode]
+    parents: dict[str, tuple[str, ...]]
+    parameters: dict[str, NodeParameters]
+    class_frequency: np.ndarray
+    draws: tuple[dict[str, NodeParameters], ...]
+    summary: dict
+
+
+def to_pgmpy(network: FittedNetwork, *, simple_names: bool = False):
     """Return the discrete network (continuous evidence in its bins) as a pgmpy model.
 
     Parameters
     ----------
-    network : BayesianNetwork
+    network : FittedNetwork
     simple_names : bool
         Reduce names to letters, digits and underscores, which every reader of BIF accepts.
 
@@ -63,7 +75,7 @@ def to_pgmpy(network: BayesianNetwork, *, simple_names: bool = False):
     return model
 
 
-def to_bif(network: BayesianNetwork, path) -> None:
+def to_bif(network: FittedNetwork, path) -> None:
     """Write the discrete network as a BIF file, names reduced to letters, digits and underscores."""
     from pgmpy.readwrite import BIFWriter
 
@@ -71,7 +83,7 @@ def to_bif(network: BayesianNetwork, path) -> None:
         file.write(str(BIFWriter(to_pgmpy(network, simple_names=True))))
 
 
-def to_arrays(network: BayesianNetwork) -> tuple[dict, dict[str, np.ndarray]]:
+def to_arrays(network: FittedNetwork) -> tuple[dict, dict[str, np.ndarray]]:
     """Return what a model directory stores: a dictionary for JSON, and arrays. No training value is kept.
 
     Returns
@@ -106,8 +118,8 @@ def to_arrays(network: BayesianNetwork) -> tuple[dict, dict[str, np.ndarray]]:
     return meta, arrays
 
 
-def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> BayesianNetwork:
-    """Inverse of `to_arrays`."""
+def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
+    """Inverse of `to_arrays`: the parts of `FittedNetwork` by name."""
     spec = NetworkSpec(
         class_states=tuple(meta["class_states"]),
         edges=tuple(tuple(edge) for edge in meta["edges"]),
@@ -125,9 +137,15 @@ def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> BayesianNetwork:
         for i, draw in enumerate(draws):
             cells = own.get("log_cells_draws")
             draw[name] = NodeParameters(own["log_cpd_draws"][i], None if cells is None else cells[i])
-    return BayesianNetwork(
-        spec, nodes, parents, parameters, np.asarray(arrays["class_frequency"], float), draws, meta["summary"]
-    )
+    return {
+        "spec": spec,
+        "nodes": nodes,
+        "parents": parents,
+        "parameters": parameters,
+        "class_frequency": np.asarray(arrays["class_frequency"], float),
+        "draws": draws,
+        "summary": meta["summary"],
+    }
 
 
 def _simple(names) -> list[str]:

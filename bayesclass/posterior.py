@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import html
-import warnings as python_warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,83 +10,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 
+from bayesclass.explanation import Explanation, evidence_table
+from bayesclass.posterior_checks import (
+    PosteriorError,
+    UnknownObjectError,
+    check_shapes,
+    check_values,
+    unknown_object,
+)
+from bayesclass.posterior_export import dataset, inference_data
 from bayesclass.taxonomy import Taxonomy
 
-DECIBANS_PER_NAT = 10.0 / np.log(10.0)
+__all__ = ["Explanation", "Posterior", "PosteriorError", "UnknownObjectError"]
+
 INTERVAL = (0.05, 0.95)
 # Objects whose intervals are found at a time: quantiles copy the draws.
 BLOCK = 4096
-
-
-class PosteriorError(ValueError):
-    """A posterior that contradicts itself, or one that cannot answer; the message says why."""
-
-
-class UnknownObjectError(PosteriorError, KeyError):
-    """An object that is not in the posterior; the message names the nearest identifier."""
-
-    def __str__(self):
-        return str(self.args[0])
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
-    """What decided between the two best classes of one object.
-
-    Attributes
-    ----------
-    object_id, best_class, runner_up : str
-    table : DataFrame
-        One row a piece of evidence: piece, nats and decibans (log-odds of `best_class` against
-        `runner_up`), and log_likelihood_<leaf> [nat] for every leaf. The prior first, then by size.
-    probability : Series
-        By leaf.
-    interval : DataFrame
-        Columns lower and upper by leaf, the 90 % credible interval; NaN without draws.
-    prediction_set : tuple of str
-    novelty, conflict : float
-    warnings : str
-    """
-
-    object_id: str
-    best_class: str
-    runner_up: str
-    table: pd.DataFrame
-    probability: pd.Series
-    interval: pd.DataFrame
-    prediction_set: tuple[str, ...]
-    novelty: float
-    conflict: float
-    warnings: str
-
-    @property
-    def log_odds(self) -> float:
-        """Log-odds of the best class against the runner-up, all pieces together [nat]."""
-        return float(self.table["nats"].sum())
-
-    def text(self) -> str:
-        """Return the explanation as lines of text."""
-        best, other = self.best_class, self.runner_up
-        lower, upper = self.interval.loc[best]
-        interval = "" if np.isnan(lower) else f" (90 % interval {lower:.3f} to {upper:.3f})"
-        width = max(len("all together"), *(len(piece) for piece in self.table["piece"]))
-        lines = [
-            f"{self.object_id}: {best} {self.probability[best]:.3f}{interval}, "
-            f"next {other} {self.probability[other]:.3f}; set {'|'.join(self.prediction_set)}",
-            f"Log-odds of {best} against {other}:",
-            f"  {'piece':<{width}}  {'nats':>8}  {'decibans':>8}",
-        ]
-        rows = [*zip(self.table["piece"], self.table["nats"], strict=True), ("all together", self.log_odds)]
-        lines += [f"  {piece:<{width}}  {x:>+8.2f}  {x * DECIBANS_PER_NAT:>+8.1f}" for piece, x in rows]
-        lines += [f"Warning: {warning.strip()}" for warning in self.warnings.split(";") if warning.strip()]
-        return "\n".join(lines)
-
-    def __str__(self):
-        return self.text()
-
-    __repr__ = __str__
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,8 +92,9 @@ class Posterior:
             object.__setattr__(self, "draws", np.asarray(self.draws, dtype=np.float32))
         object.__setattr__(self, "reasons", {name: np.asarray(x) for name, x in self.reasons.items()})
         self._check_shapes()
-        self._check_values()
-        self._check_reasons()
+        check_values(
+            self.object_id, self.classes, self.probability, self.prediction_set, self.draws, self.reasons
+        )
 
     def _check_shapes(self):
         one, two = (len(self.object_id),), (len(self.object_id), self.taxonomy.n_leaves)
@@ -167,53 +106,7 @@ class Posterior:
             shapes[f"reasons[{name!r}]"], found[f"reasons[{name!r}]"] = two, values.shape
         if self.draws is not None:
             shapes["draws"], found["draws"] = (len(self.draws), *two), self.draws.shape
-        for name, shape in shapes.items():
-            if found[name] != shape:
-                raise PosteriorError(
-                    f"A posterior of {two[0]} objects and {two[1]} leaves needs {name} of shape {shape}, "
-                    f"found {found[name]}."
-                )
-
-    def _check_values(self):
-        p = self.probability
-        wrong = ~((p >= 0).all(axis=1) & (np.abs(p.sum(axis=1) - 1.0) <= 1e-6))
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise PosteriorError(
-                "Probabilities must be zero or more and sum to one within 1e-6, found "
-                f"{p[i].tolist()} for object {self.object_id[i]} ({int(wrong.sum())} such objects); "
-                "normalise them."
-            )
-        if len(self._index) != len(self):
-            repeated = pd.Series(self.object_id)
-            raise PosteriorError(
-                f"Each object must be in a posterior once, found {repeated[repeated.duplicated()].iloc[0]} "
-                "more than once."
-            )
-        if not self.prediction_set.any(axis=1).all():
-            i = int(np.argmin(self.prediction_set.any(axis=1)))
-            raise PosteriorError(f"A prediction set must not be empty, found one at {self.object_id[i]}.")
-        if self.draws is not None and not (len(self.draws) and np.isfinite(self.draws).all()):
-            raise PosteriorError("Draws of the probabilities must be finite and at least one, or None.")
-        barred = [leaf for leaf in self.classes if "|" in leaf]
-        if barred:
-            raise PosteriorError(
-                f"'|' separates the classes of a set, so no leaf may have it: {barred[0]!r}."
-            )
-
-    def _check_reasons(self):
-        if not self.reasons:
-            return
-        total = sum(self.reasons.values())
-        with np.errstate(invalid="ignore"):
-            wrong = ~(np.abs(np.exp(log_softmax(total, axis=1)) - self.probability) <= 1e-4).all(axis=1)
-        if wrong.any():
-            i = int(np.argmax(wrong))
-            raise PosteriorError(
-                "The reasons must add up to the log-probabilities, and they do not for object "
-                f"{self.object_id[i]} ({int(wrong.sum())} such objects): they sum to {total[i].tolist()} for "
-                f"probabilities {self.probability[i].tolist()}."
-            )
+        check_shapes(shapes, found, two)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -260,19 +153,9 @@ class Posterior:
             If it is not there; a ValueError and a KeyError.
         """
         name = str(object_id)
-        if name in self._index:
-            return self._index[name]
-        if not len(self):
-            raise UnknownObjectError(f"There is no object {name!r}: this posterior has no objects.")
-        # Comparing with every identifier is slow in a large table: those beside it in the alphabet serve.
-        ordered = np.sort(self.object_id)
-        place = int(np.searchsorted(ordered, name))
-        near = ordered[max(place - 1000, 0) : place + 1000].tolist()
-        nearest = difflib.get_close_matches(name, near, n=1, cutoff=0.0)[0]
-        raise UnknownObjectError(
-            f"There is no object {name!r} among the {len(self)} of this posterior; the nearest is "
-            f"{nearest!r}, and `object_id` lists all."
-        )
+        if name not in self._index:
+            raise unknown_object(name, self.object_id)
+        return self._index[name]
 
     def take(self, index) -> Posterior:
         """Choose objects in the order given, each at most once.
@@ -348,27 +231,17 @@ class Posterior:
 
     def to_xarray(self):
         """Return an xarray.Dataset with dimensions object_id, class, piece and, with draws, draw."""
-        import xarray as xr
-
         lower, upper = self.interval
-        one, two = ("object_id",), ("object_id", "class")
-        variables = {
-            "probability": (two, self.probability),
-            "lower": (two, lower),
-            "upper": (two, upper),
-            "prediction_set": (two, self.prediction_set),
-            "warnings": (one, np.array(self.warnings, dtype=str)),
-        }
-        for name in ("best_class", "n_detections", "n_upper_limits", "novelty", "conflict"):
-            variables[name] = (one, getattr(self, name))
-        coordinates = {"object_id": self.object_id, "class": np.array(self.classes)}
-        if self.reasons:
-            coordinates["piece"] = np.array(list(self.reasons))
-            pieces = np.array(list(self.reasons.values()), dtype=np.float64)
-            variables["log_likelihood"] = (("piece", *two), pieces, {"units": "nat"})
-        if self.draws is not None:
-            variables["draws"] = (("draw", *two), self.draws)
-        return xr.Dataset(variables, coordinates, {"interval": "quantiles .05 and .95 of the draws"})
+        per_class = {"probability": self.probability, "lower": lower, "upper": upper}
+        names = ("best_class", "n_detections", "n_upper_limits", "novelty", "conflict")
+        return dataset(
+            self.object_id,
+            self.classes,
+            per_class | {"prediction_set": self.prediction_set},
+            {"warnings": np.array(self.warnings, dtype=str)} | {name: getattr(self, name) for name in names},
+            self.reasons,
+            self.draws,
+        )
 
     def to_inference_data(self):
         """Return the draws as ArviZ keeps them: group posterior, variable probability, one chain.
@@ -384,19 +257,7 @@ class Posterior:
         """
         if self.draws is None:
             raise PosteriorError("ArviZ holds draws, and this posterior has none; use to_xarray instead.")
-        with python_warnings.catch_warnings():
-            # ArviZ 0.23 announces its next version at import, once a day.
-            python_warnings.simplefilter("ignore", FutureWarning)
-            import arviz
-        import xarray as xr
-
-        dims = ("chain", "draw", "object_id", "class")
-        coordinates = {"chain": [0], "draw": np.arange(len(self.draws))}
-        coordinates |= {"object_id": self.object_id, "class": np.array(self.classes)}
-        group = xr.Dataset({"probability": (dims, self.draws[None])}, coordinates)
-        if hasattr(arviz, "InferenceData"):
-            return arviz.InferenceData(posterior=group)
-        return xr.DataTree.from_dict({"posterior": group})
+        return inference_data(self.object_id, self.classes, self.draws)
 
     def explain(self, object_id: Any) -> Explanation:
         """Return what each piece of evidence said between the two most probable classes of an object.
@@ -412,13 +273,7 @@ class Posterior:
         if not self.reasons:
             raise PosteriorError("This posterior carries no reasons; classify with them to explain it.")
         best, other = np.argsort(-self.probability[i], kind="stable")[:2]
-        values = np.array([piece[i] for piece in self.reasons.values()], dtype=np.float64)
-        nats = values[:, best] - values[:, other]
-        table = pd.DataFrame(
-            {"piece": list(self.reasons), "nats": nats, "decibans": nats * DECIBANS_PER_NAT}
-            | {f"log_likelihood_{leaf}": values[:, k] for k, leaf in enumerate(self.classes)}
-        )
-        order = sorted(range(len(table)), key=lambda j: (table["piece"][j] != "prior", -abs(nats[j])))
+        reasons = {piece: values[i] for piece, values in self.reasons.items()}
         leaves = pd.Index(self.classes, name="class")
         # Of this object only: the quantiles of all would take longer than the rest.
         lower, upper = self.take(i).interval
@@ -426,7 +281,7 @@ class Posterior:
             object_id=str(self.object_id[i]),
             best_class=self.classes[best],
             runner_up=self.classes[other],
-            table=table.iloc[order].reset_index(drop=True),
+            table=evidence_table(reasons, self.classes, best, other),
             probability=pd.Series(self.probability[i], leaves, name="probability"),
             interval=pd.DataFrame({"lower": lower[0], "upper": upper[0]}, leaves),
             prediction_set=tuple(np.array(self.classes, dtype=object)[self.prediction_set[i]]),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from structurefn.columns import LightCurveError, labels
-from structurefn.validation import REASONS, Rows
+from structurefn.validation import REASON_CODE, REASONS, UNUSED_CHANNEL, Rows
 
 LARGEST_CHANNEL = np.iinfo(np.int16).max
 
@@ -154,7 +154,9 @@ def _equal_to_previous(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
     return equal
 
 
-def count_set_aside(code: np.ndarray, names: np.ndarray, reason: np.ndarray) -> pd.DataFrame:
+def count_set_aside(
+    code: np.ndarray, names: np.ndarray, reason: np.ndarray, channel: np.ndarray, channels: Sequence[str]
+) -> pd.DataFrame:
     """Rows set aside, counted by object and reason.
 
     Parameters
@@ -165,19 +167,29 @@ def count_set_aside(code: np.ndarray, names: np.ndarray, reason: np.ndarray) -> 
         Objects, the empty name for rows without one.
     reason : int8 array, shape (n_rows,)
         Codes of `structurefn.validation.REASON_CODE`, 0 for rows that were kept.
+    channel : int64 array, shape (n_rows,)
+        Index into `channels`, the channels as the table names them.
+    channels : sequence of str
 
     Returns
     -------
     pandas.DataFrame
-        Columns object_id, reason and rows, in the order of `names` and `REASONS`.
+        Columns object_id, reason and rows, in the order of `names` and `REASONS`; a channel that is not
+        used is named in the reason.
     """
-    aside = reason > 0
-    combined, rows = np.unique(code[aside] * len(REASONS) + (reason[aside] - 1), return_counts=True)
-    texts = np.array(REASONS)
+    aside = np.flatnonzero(reason > 0)
+    code, reason = code[aside], reason[aside]
+    unused = reason == REASON_CODE[UNUSED_CHANNEL]
+    keys = np.stack([code, reason, np.where(unused, channel[aside], -1)])
+    (code, reason, channel), rows = np.unique(keys, axis=1, return_counts=True)
+    texts = [
+        UNUSED_CHANNEL.replace("channel", f"channel {channels[c]}", 1) if c >= 0 else REASONS[r - 1]
+        for r, c in zip(reason, channel, strict=True)
+    ]
     return pd.DataFrame(
         {
-            "object_id": pd.Series(names[combined // len(REASONS)], dtype="str"),
-            "reason": pd.Series(texts[combined % len(REASONS)], dtype="str"),
+            "object_id": pd.Series(names[code], dtype="str"),
+            "reason": pd.Series(texts, dtype="str"),
             "rows": rows.astype(np.int64),
         }
     )

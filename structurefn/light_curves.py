@@ -9,7 +9,7 @@ import pandas as pd
 
 from structurefn.assembly import count_set_aside, match_channels, match_objects, running_total, sort_points
 from structurefn.columns import LightCurveError
-from structurefn.validation import REASON_CODE, mark, read_rows, row_reasons
+from structurefn.validation import REASON_CODE, UNUSED_CHANNEL, mark, read_rows, row_reasons
 
 __all__ = ["LightCurveError", "LightCurves", "concatenate"]
 
@@ -148,7 +148,7 @@ class LightCurves:
         reason = row_reasons(rows)
         mark(reason, object_code >= n_objects, "object not among those asked for")
         mark(reason, rows.object_code < 0, "object_id missing")
-        mark(reason, (channel < 0) & (rows.channel_code >= 0), "channel not in the model")
+        mark(reason, (channel < 0) & (rows.channel_code >= 0), UNUSED_CHANNEL)
 
         kept = np.flatnonzero(reason == 0)
         error = np.where(rows.upper_limit, np.nan, rows.error)
@@ -167,7 +167,9 @@ class LightCurves:
             upper_limit=rows.upper_limit[row],
             channels=names,
             quantity=rows.quantity,
-            set_aside=count_set_aside(object_code, object_names, reason),
+            set_aside=count_set_aside(
+                object_code, object_names, reason, rows.channel_code, rows.channel_names
+            ),
         )
 
     @classmethod

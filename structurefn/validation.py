@@ -11,12 +11,13 @@ import pandas as pd
 
 from structurefn.columns import LightCurveError, flags, labels, numbers
 
+UNUSED_CHANNEL = "channel not in the model"
 # In order of precedence; the position in this tuple plus one is the code of `row_reasons`, 0 is "kept".
 REASONS = (
     "object_id missing",
     "object not among those asked for",
     "channel missing",
-    "channel not in the model",
+    UNUSED_CHANNEL,
     "time missing or not finite",
     "value missing or not finite",
     "sentinel magnitude",

@@ -97,8 +97,8 @@ def test_odd_objects_get_a_valid_posterior_and_a_warning(clf):
     ]
     said = dict(zip(names, posterior.warnings, strict=True))
     assert said["one point"] == "one point: no pair of points; no context"
-    assert "2 row(s) set aside: channel not in the model" in said["unknown band"]
-    assert "1 row(s) set aside: channel not in the model" in said["unknown survey"]
+    assert "2 row(s) set aside: channel S/u not in the model" in said["unknown band"]
+    assert "1 row(s) set aside: channel T/g not in the model" in said["unknown survey"]
     assert "error missing" in said["no error"]
     assert "upper limits counted, not used" in said["only limits"]
     assert said["only here"] == "no usable point: prior and context only"
@@ -145,7 +145,7 @@ def test_batches_in_other_channels_are_read_again(tiny_classifier, clf):
     np.testing.assert_array_equal(found.probability, expected.probability)
     np.testing.assert_array_equal(found.n_detections, expected.n_detections)
     assert found.warnings == expected.warnings
-    assert all("channel not in the model" in text for text in found.warnings)
+    assert all("channel S/u not in the model" in text for text in found.warnings)
     turned = LightCurves.from_frame(table, channels=("S/zg", "S/r", "S/u")[::-1])
     np.testing.assert_array_equal(clf.classify(turned).probability, expected.probability)
 

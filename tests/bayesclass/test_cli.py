@@ -198,7 +198,7 @@ def test_fit_saves_a_model_and_says_what_went_in(fake, folder):
     assert storage.load_model("m")[0] == {"recipe": "ztf-supernovae"}
     # Set aside: two points in z, which is no channel of the recipe, and one with a negative error.
     assert "points used: 3" in result.stdout
-    assert "rows set aside: 2 (channel not in the model)" in result.stdout
+    assert "rows set aside: 2 (channel ZTF/z not in the model)" in result.stdout
     assert "rows set aside: 1 (error missing, not finite or not positive)" in result.stdout
     assert "unmapped labels: comet 1" in result.stdout
     assert "log loss: 0.4123" in result.stdout

@@ -54,7 +54,7 @@ def test_each_object_is_told_what_was_left_out():
         "host set aside: unknown category; no context"
     )
     assert found["bare"] == "no usable point: prior and context only; no context"
-    assert "2 row(s) set aside: channel not in the model" in found["bad"]
+    assert "2 row(s) set aside: channel S/z not in the model" in found["bad"]
     assert "1 row(s) set aside: value missing or not finite" in found["bad"]
     assert "context" not in found["bad"].replace("prior and context only", "")
     assert "upper limits" not in remarks(objects, limits_used=True)["limits"]
@@ -78,6 +78,6 @@ def test_a_large_batch_with_everything_set_aside_takes_seconds():
     found = object_remarks(light_curves, evidence, True)
     assert perf_counter() - start < 10
     assert set(found) == {
-        "no usable point: prior and context only; 1 row(s) set aside: channel not in the model; "
+        "no usable point: prior and context only; 1 row(s) set aside: channel S/z not in the model; "
         "latitude set aside: out of range [0, 90]; host set aside: unknown category; no context"
     }

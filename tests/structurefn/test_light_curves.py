@@ -184,7 +184,10 @@ def test_channels_outside_the_model_are_set_aside_and_the_order_is_the_models():
     assert batch.channels == ("ZTF/r", "PS1/i")
     assert batch.channel.tolist() == [0]
     assert batch.object_id.tolist() == ["b", "a"]
-    assert counts(batch) == {("b", "channel not in the model"): 1, ("a", "channel not in the model"): 1}
+    assert counts(batch) == {
+        ("b", "channel ZTF/g not in the model"): 1,
+        ("a", "channel ZTF/g not in the model"): 1,
+    }
 
 
 def test_aliases_rename_channels():
