@@ -1,6 +1,6 @@
 """Cross-validated figures on labelled data, beside gradient boosting on published features, in one run.
 
-Usage: python benchmarks/cross_validation.py [crts|ztf_bts] [--folds 5] [--seed 0] [--out FILE.csv]
+Usage: python benchmarks/cross_validation.py [crts] [ztf_bts] [--folds 5] [--seed 0] [--out DIR]
 
 Every object is held out once, with its identical copies; one model, fitted on thinned versions, is tested at
 full length and on curves thinned at random. Boosting gets light-curve's features of the same versions of the
@@ -63,15 +63,35 @@ def without(posterior, dropped):
     return p / p.sum(axis=1, keepdims=True)
 
 
+def markdown(table):
+    """One row an evidence, log-loss by number of points, for the documentation."""
+    loss = table.pivot_table(index="evidence", columns="points", values="log_loss")
+    full = table[table["points"].astype(str) == "all"].set_index("evidence")
+    lengths = ["all" if k is None else k for k in LENGTHS]
+    head = [*(f"log-loss, {k}" for k in lengths), "accuracy", "macro-F1", "ECE", "its null"]
+    lines = [f"| evidence | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
+    for name in table["evidence"].unique():
+        cells = [f"{loss.loc[name, k]:.3f}" for k in lengths]
+        cells += [f"{full.loc[name, k]:.3f}" for k in ("accuracy", "macro_f1")]
+        cells += [f"{full.loc[name, k]:.4f}" for k in ("ece", "ece_null")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", choices=sorted(RECIPES))
+    parser.add_argument("data", nargs="*", default=sorted(RECIPES), help=" or ".join(sorted(RECIPES)))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / options.data
-    recipe = Recipe.load(RECIPES[options.data])
+    for name in options.data:
+        cross_validate(name, options)
+
+
+def cross_validate(data, options):
+    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / data
+    recipe = Recipe.load(RECIPES[data])
     recipe = replace(recipe, fit=replace(recipe.fit, draws=0, seed=options.seed))
     taxonomy = recipe.taxonomy
     objects = read_objects(folder / "objects.csv")
@@ -155,10 +175,12 @@ def main():
             }
         )
     table = pd.DataFrame(rows)
-    print(f"\n{options.data}: {single.sum()} objects, {options.folds} folds, seed {options.seed}")
+    print(f"\n{data}: {single.sum()} objects, {options.folds} folds, seed {options.seed}")
     print(table.round(4).to_string(index=False))
     if options.out:
-        table.to_csv(options.out, index=False)
+        options.out.mkdir(parents=True, exist_ok=True)
+        table.to_csv(options.out / f"{data}.csv", index=False)
+        (options.out / f"{data}.md").write_text(markdown(table))
 
 
 if __name__ == "__main__":
