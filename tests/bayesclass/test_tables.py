@@ -99,7 +99,7 @@ def test_sexagesimal_coordinates_and_dates_stay_text(tmp_path):
             "object_id,x\n1,2\n1\n",
             "fields in every line as in its first, 2, but line 3 has 1: correct",
         ),
-        ("t.csv.gz", gzip.compress(b"object_id,x\n1,2\n1\n"), "but line 3 has 1: correct"),
+        ("t.csv.gz", gzip.compress(b"object_id,x\n1,2\n1\n", mtime=0), "but line 3 has 1: correct"),
         ("t.csv", "object_id,x\n1,é\n".encode("latin-1"), "must be UTF-8 text, but byte 15 is another"),
         ("t.csv", b"object_id,x\n" + b"1,2\n" * 40000 + b"1,\xe9\n", "UTF-8 text, but column x holds other"),
         ("t.csv", b"object_id,x\n" + b"1,2\n" * 40000 + b"\xe9,1\n", "UTF-8 text, but it holds other bytes"),
@@ -110,7 +110,7 @@ def test_sexagesimal_coordinates_and_dates_stay_text(tmp_path):
         ("t.csv.gz", "object_id,x\n1,2\n", "must be a whole gzip file, but it is damaged"),
         (
             "t.csv.gz",
-            gzip.compress(b"object_id,x\n1,2\n")[:-9],
+            gzip.compress(b"object_id,x\n1,2\n", mtime=0)[:-9],
             "must be a whole gzip file, but it is damaged",
         ),
         ("t.parquet", "object_id,x\n1,2\n", "must be a whole Parquet file, but it is damaged"),
