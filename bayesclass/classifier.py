@@ -9,20 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesclass.fitting import (
-    CONTEXT,
-    FitError,
-    Fitted,
-    chain_moments,
-    chain_size,
-    fit_model,
-    probabilities,
-)
+from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
 from bayesclass.novelty import standardised
 from bayesclass.posterior import Posterior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
 from bayesclass.remarks import object_remarks
+from bayesclass.training import CONTEXT, chain_moments, chain_size
 from context.evidence import EvidenceTable
 from structurefn.light_curves import LightCurves
 
@@ -250,7 +243,7 @@ class Classifier:
             "probability": probability,
             "draws": draws.astype(np.float32),
             "prediction_set": fitted.sets.apply(probability),
-            "novelty": fitted.novelty.novelty(z, chain_size(experts, sizes)),
+            "novelty": fitted.novelty.novelty(z, chain_size(sizes)),
             "conflict": _conflict(terms),
             "reasons": self._reasons(terms, evidence),
         }

@@ -8,28 +8,29 @@ import numpy as np
 
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
-from bayesclass.crossfit import identical_light_curves, stratified_folds
 from bayesclass.experts import TRAINED, LightCurveExperts
+from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network import BayesianNetwork
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
 from bayesclass.pool import Pool
 from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
-from bayesclass.representation import GENERATIVE, Described, Representation, runtime_streams
+from bayesclass.representation import GENERATIVE, Representation, runtime_streams
+from bayesclass.training import (
+    CONTEXT,
+    Sample,
+    chain_size,
+    choose_precision,
+    cross_fit,
+    fit_parts,
+    version_weights,
+)
 from context.evidence import EvidenceTable
-from structurefn.kernel_logistic import KernelLogistic
 from structurefn.light_curves import LightCurves
-from structurefn.likelihood import expected_log_likelihood, log_likelihood
 from structurefn.magnitudes import channel_softening
 from structurefn.thinning import thinned_versions
 
-CONTEXT = "context"
-# Candidates for the precision of the trained expert's prior.
-PRECISIONS = (0.005, 0.01, 0.02)
-PRECISION_FOLDS = 3
-# A full curve knows most: with equal weights, curves of 100 points and more are classified worse.
-FULL_WEIGHT = 4.0
 # Where the pool's weights are expected before data: chains are too narrow, the more so the longer they are.
 EXPECTED_WEIGHTS = {name: (np.log(0.5), -0.3) for name in GENERATIVE.values()}
 
@@ -109,29 +110,7 @@ def fit_model(
     spec = NetworkSpec(
         class_states=recipe.taxonomy.leaves, edges=recipe.edges, no_class_edge=recipe.network.no_class_edge
     )
-
-    # Objects without a point have no light-curve evidence to teach, but keep their place in the pool.
-    seen = described.n_detections > 0
-
-    precision = PRECISIONS[0]
-
-    def fit_parts(use_object: np.ndarray, n_draws: int):
-        rows = np.flatnonzero(use_object[owner] & seen)
-        experts = LightCurveExperts.fit(
-            streams,
-            described.take(rows),
-            allowed[owner[rows]],
-            weights[rows],
-            owner[rows],
-            precision=precision,
-            n_draws=n_draws,
-            seed=options.seed,
-        )
-        here = np.flatnonzero(use_object)
-        network = BayesianNetwork.fit(
-            spec, evidence.take(here), allowed[here], n_draws=n_draws, seed=options.seed
-        )
-        return experts, network
+    sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed)
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     # Objects with a light curve are dealt out first, so that each fold has its share of them.
@@ -139,26 +118,8 @@ def fit_model(
     spread = stratum + unseen * (recipe.taxonomy.n_leaves + 1)
     fold = stratified_folds(spread, identical_light_curves(light_curves), options.folds, rng)
     _check_folds(fold[~unseen], options.folds, bool(streams))
-    precision = choose_precision(
-        described.take(np.flatnonzero(seen)), allowed[owner[seen]], weights[seen], fold[owner[seen]]
-    )
-    held_out: dict[str, np.ndarray] = {}
-    sizes: dict[str, np.ndarray] = {}
-    moments = np.zeros((3, len(owner), recipe.taxonomy.n_leaves))
-    for k in range(options.folds):
-        tell("cross-fitting", k, options.folds + 1)
-        experts, network = fit_parts(fold != k, 0)
-        rows = np.flatnonzero(fold[owner] == k)
-        part = described.take(rows)
-        got, size = experts.evidence(part)
-        context = network.log_likelihood(evidence.take(np.flatnonzero(fold == k)))
-        got[CONTEXT] = context[np.searchsorted(np.flatnonzero(fold == k), owner[rows])]
-        size[CONTEXT] = np.zeros(len(rows))
-        for name, values in got.items():
-            held_out.setdefault(name, np.zeros((len(owner), values.shape[1])))[rows] = values
-            sizes.setdefault(name, np.zeros(len(owner)))[rows] = size[name]
-        moments[:, rows] = chain_moments(experts, part)
-    tell("cross-fitting", options.folds, options.folds + 1)
+    precision = choose_precision(sample, fold)
+    held_out, sizes, moments = cross_fit(sample, fold, precision, tell)
     frequency = (allowed / allowed.sum(axis=1, keepdims=True)).sum(axis=0) + 0.5
     pool = Pool.fit(
         held_out,
@@ -174,37 +135,11 @@ def fit_model(
     single = allowed[owner].sum(axis=1) == 1
     sets = ConformalSets.fit(probability[single], allowed[owner][single].argmax(axis=1))
     z = standardised(*moments, probability)
-    novelty = NoveltyScale.fit(z, chain_size(experts, sizes))
+    novelty = NoveltyScale.fit(z, chain_size(sizes))
     summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
-    experts, network = fit_parts(np.ones(len(allowed), bool), options.draws)
+    experts, network = fit_parts(sample, np.ones(len(allowed), bool), precision, options.draws)
     tell("cross-fitting", options.folds + 1, options.folds + 1)
     return Fitted(representation, experts, network, pool, sets, novelty, summary)
-
-
-def version_weights(owner: np.ndarray, n_objects: int) -> np.ndarray:
-    """Weights of versions, one unit an object: the full curve counts for `FULL_WEIGHT` thinned ones."""
-    weights = np.ones(len(owner))
-    weights[:n_objects] = FULL_WEIGHT
-    return weights / np.bincount(owner, weights=weights)[owner]
-
-
-def choose_precision(
-    described: Described, allowed: np.ndarray, weights: np.ndarray, fold: np.ndarray
-) -> float:
-    """Precision of the trained expert's prior with the best held-out log score on the first folds."""
-    if described.features is None:
-        return PRECISIONS[0]
-    scores = np.zeros(len(PRECISIONS))
-    for k in range(min(PRECISION_FOLDS, fold.max() + 1)):
-        train, test = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-        for i, precision in enumerate(PRECISIONS):
-            model = KernelLogistic.fit(
-                described.features[train], allowed[train], weights[train], precision=precision
-            )
-            log_posterior = model.log_posterior(described.features[test])
-            kept = np.logaddexp.reduce(np.where(allowed[test], log_posterior, -np.inf), axis=1)
-            scores[i] += (weights[test] * kept).sum()
-    return PRECISIONS[int(np.argmax(scores))]
 
 
 def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
@@ -212,21 +147,6 @@ def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
     log_joint = sum(terms.values())
     probability = np.exp(log_joint - log_joint.max(axis=-1, keepdims=True))
     return probability / probability.sum(axis=-1, keepdims=True)
-
-
-def chain_moments(experts: LightCurveExperts, described: Described) -> np.ndarray:
-    """Log-likelihood of the chains of neighbours, its mean and variance under each class, shape (3, n, K)."""
-    total = np.zeros((3, len(described.n_detections), len(experts.log_train)))
-    for stream in experts.streams:
-        if stream.kind == "adjacent":
-            density, count = experts.densities[stream.name], described.counts[stream.name]
-            total += np.stack([log_likelihood(count, density), *expected_log_likelihood(count, density)])
-    return total
-
-
-def chain_size(experts: LightCurveExperts, sizes: dict[str, np.ndarray]) -> np.ndarray:
-    """Count the steps in the chains, zeros for a recipe without any."""
-    return sizes.get(GENERATIVE["adjacent"], np.zeros(len(next(iter(sizes.values())))))
 
 
 def _check_sample(recipe: Recipe, allowed: np.ndarray, n_detections: np.ndarray, folds: int) -> None:

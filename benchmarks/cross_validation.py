@@ -19,7 +19,7 @@ from light_curve_features import feature_table
 
 from bayesclass import metrics
 from bayesclass.classifier import Classifier
-from bayesclass.crossfit import identical_light_curves, stratified_folds
+from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.recipe import Recipe
 from bayesclass.tables import read_light_curves, read_objects
 from context.evidence import EvidenceTable

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bayesclass.crossfit import identical_light_curves, stratified_folds
+from bayesclass.folds import identical_light_curves, stratified_folds
 from structurefn.light_curves import LightCurves
 
 

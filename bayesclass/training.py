@@ -1,0 +1,139 @@
+"""Experts and network fitted on some objects of a sample, and their evidence on the others."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bayesclass.experts import LightCurveExperts
+from bayesclass.network import BayesianNetwork
+from bayesclass.network_spec import NetworkSpec
+from bayesclass.progress import Progress
+from bayesclass.representation import GENERATIVE, Described
+from context.evidence import EvidenceTable
+from structurefn.kernel_logistic import KernelLogistic
+from structurefn.likelihood import expected_log_likelihood, log_likelihood
+from structurefn.streams import Stream
+
+CONTEXT = "context"
+# Candidates for the precision of the trained expert's prior.
+PRECISIONS = (0.005, 0.01, 0.02)
+PRECISION_FOLDS = 3
+# A full curve knows most: with equal weights, curves of 100 points and more are classified worse.
+FULL_WEIGHT = 4.0
+
+
+class Sample(NamedTuple):
+    """A labelled sample: n objects, each in one or several versions."""
+
+    streams: tuple[Stream, ...]
+    described: Described  # of the versions
+    evidence: EvidenceTable  # of the objects
+    spec: NetworkSpec
+    allowed: np.ndarray  # (n, n_leaves) bool, the leaves that each label allows
+    weights: np.ndarray  # (n_versions,), one unit an object
+    owner: np.ndarray  # (n_versions,) int, the object of each version
+    seed: int
+
+
+class HeldOut(NamedTuple):
+    """What each version got from experts that had no part of its object."""
+
+    evidence: dict[str, np.ndarray]  # expert -> (n_versions, n_leaves) log-likelihood
+    sizes: dict[str, np.ndarray]  # expert -> (n_versions,) points or events behind it
+    moments: np.ndarray  # (3, n_versions, n_leaves), see `chain_moments`
+
+
+def version_weights(owner: np.ndarray, n_objects: int) -> np.ndarray:
+    """Weights of versions, one unit an object: the full curve counts for `FULL_WEIGHT` thinned ones."""
+    weights = np.ones(len(owner))
+    weights[:n_objects] = FULL_WEIGHT
+    return weights / np.bincount(owner, weights=weights)[owner]
+
+
+def fit_parts(
+    sample: Sample, use_object: np.ndarray, precision: float, n_draws: int = 0
+) -> tuple[LightCurveExperts, BayesianNetwork]:
+    """Fit experts and network on the objects of a mask, shape (n,)."""
+    # Versions without a point have nothing to teach about light curves.
+    rows = np.flatnonzero(use_object[sample.owner] & (sample.described.n_detections > 0))
+    experts = LightCurveExperts.fit(
+        sample.streams,
+        sample.described.take(rows),
+        sample.allowed[sample.owner[rows]],
+        sample.weights[rows],
+        sample.owner[rows],
+        precision=precision,
+        n_draws=n_draws,
+        seed=sample.seed,
+    )
+    objects = np.flatnonzero(use_object)
+    network = BayesianNetwork.fit(
+        sample.spec,
+        sample.evidence.take(objects),
+        sample.allowed[objects],
+        n_draws=n_draws,
+        seed=sample.seed,
+    )
+    return experts, network
+
+
+def cross_fit(sample: Sample, fold: np.ndarray, precision: float, progress: Progress) -> HeldOut:
+    """Evidence of every version from a fit on the other folds; `fold` is that of each object, shape (n,)."""
+    n_folds, n_leaves = int(fold.max()) + 1, sample.allowed.shape[1]
+    n_versions = len(sample.owner)
+    evidence: dict[str, np.ndarray] = {}
+    sizes: dict[str, np.ndarray] = {}
+    moments = np.zeros((3, n_versions, n_leaves))
+    for k in range(n_folds):
+        # One step more is left for the fit on all objects.
+        progress("cross-fitting", k, n_folds + 1)
+        experts, network = fit_parts(sample, fold != k, precision)
+        objects, rows = np.flatnonzero(fold == k), np.flatnonzero(fold[sample.owner] == k)
+        part = sample.described.take(rows)
+        got, size = experts.evidence(part)
+        context = network.log_likelihood(sample.evidence.take(objects))
+        got[CONTEXT] = context[np.searchsorted(objects, sample.owner[rows])]
+        size[CONTEXT] = np.zeros(len(rows))
+        for name, values in got.items():
+            evidence.setdefault(name, np.zeros((n_versions, n_leaves)))[rows] = values
+            sizes.setdefault(name, np.zeros(n_versions))[rows] = size[name]
+        moments[:, rows] = chain_moments(experts, part)
+    progress("cross-fitting", n_folds, n_folds + 1)
+    return HeldOut(evidence, sizes, moments)
+
+
+def choose_precision(sample: Sample, fold: np.ndarray) -> float:
+    """Precision of the trained expert's prior with the best held-out log score on the first folds."""
+    rows = np.flatnonzero(sample.described.n_detections > 0)
+    if sample.described.features is None:
+        return PRECISIONS[0]
+    features, allowed = sample.described.features, sample.allowed[sample.owner]
+    scores = np.zeros(len(PRECISIONS))
+    for k in range(min(PRECISION_FOLDS, fold.max() + 1)):
+        out = fold[sample.owner[rows]] == k
+        train, test = rows[~out], rows[out]
+        for i, precision in enumerate(PRECISIONS):
+            model = KernelLogistic.fit(
+                features[train], allowed[train], sample.weights[train], precision=precision
+            )
+            log_posterior = model.log_posterior(features[test])
+            kept = np.logaddexp.reduce(np.where(allowed[test], log_posterior, -np.inf), axis=1)
+            scores[i] += (sample.weights[test] * kept).sum()
+    return PRECISIONS[int(np.argmax(scores))]
+
+
+def chain_moments(experts: LightCurveExperts, described: Described) -> np.ndarray:
+    """Log-likelihood of the chains of neighbours, its mean and variance under each class, shape (3, n, K)."""
+    total = np.zeros((3, len(described.n_detections), len(experts.log_train)))
+    for stream in experts.streams:
+        if stream.kind == "adjacent":
+            density, count = experts.densities[stream.name], described.counts[stream.name]
+            total += np.stack([log_likelihood(count, density), *expected_log_likelihood(count, density)])
+    return total
+
+
+def chain_size(sizes: dict[str, np.ndarray]) -> np.ndarray:
+    """Count the steps in the chains, zeros for a recipe without any."""
+    return sizes.get(GENERATIVE["adjacent"], np.zeros(len(next(iter(sizes.values())))))
