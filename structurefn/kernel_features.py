@@ -17,7 +17,8 @@ class KernelFeatures:
     Maps x are projected to z = (x - mean) B and compared with landmarks by
     :math:`k(z, z') = e^{-\gamma |z - z'|^2}`; the features :math:`\varphi(z) = k(z, Z) W`, with W the
     inverse square root of the landmarks' own kernel matrix on its leading eigenvectors, have inner products
-    close to the kernel. Landmarks Z are cluster centres, few of which rest on a single object. No label is used.
+    close to the kernel. Landmarks Z are cluster centres, few of which rest on a single object. No label is
+    used.
 
     Attributes
     ----------
