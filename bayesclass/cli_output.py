@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bayesclass.cli_errors import OutputError
+from bayesclass.output_folder import check_folder
 
 __all__ = ["check_file", "whole_file"]
 
@@ -33,16 +34,7 @@ def check_file(path: Path, suffixes: tuple[str, ...]) -> None:
         )
     if path.is_dir():
         raise OutputError(f"The output {path} must be a file, but it is a directory: add a file name.")
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise OutputError(
-            f"The output {path} must go to an existing folder, but there is no {folder}: create it first."
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"The output {path} must go to a folder that you may write to, but {folder} is not one: "
-            "choose another."
-        )
+    check_folder("output", path, OutputError)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import pandas as pd
 
 from bayesclass import plots
 from bayesclass.evaluation import Evaluation
+from bayesclass.output_folder import check_folder
 from bayesclass.tables import InputError
 
 KIND = "bayesclass evaluation"
@@ -74,16 +75,7 @@ def check_report(directory: str | os.PathLike) -> None:
                 f"The report {directory} must be a new folder or an earlier report, but it holds "
                 f"{(other or found)[0]!r}: name another folder."
             )
-    if not directory.parent.is_dir():
-        raise InputError(
-            f"The report {directory} must go into an existing folder, but there is no {directory.parent}: "
-            "create it first."
-        )
-    if not os.access(directory.parent, os.W_OK | os.X_OK):
-        raise InputError(
-            f"The report {directory} must go into a folder that you may write to, but {directory.parent} is "
-            "not one: choose another."
-        )
+    check_folder("report", directory, InputError)
 
 
 def write_report(evaluation: Evaluation, directory: str | os.PathLike) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from bayesclass.containers import ModelError, json_value, pack_arrays, unpack_arrays
+from bayesclass.output_folder import check_folder
 
 FORMAT = 1
 PACKAGE = "bayesclass"
@@ -206,16 +207,7 @@ def check_model_output(path: str | os.PathLike) -> None:
             f"The directory {path} may be replaced only if it is empty or a model, but it holds other "
             "files: choose another name."
         )
-    if not target.parent.is_dir():
-        raise ModelError(
-            f"The model {path} must go to an existing folder, but there is no {target.parent}: "
-            "create it first."
-        )
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ModelError(
-            f"The model {path} must go to a folder that you may write to, but {target.parent} is not one: "
-            "choose another."
-        )
+    check_folder("model", target, ModelError)
 
 
 def _shipped_folder() -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesclass.csv_text import InputError, first_line, read_csv
+from bayesclass.output_folder import check_folder
 from structurefn.columns import LightCurveError, labels
 from structurefn.light_curves import LightCurves
 
@@ -144,18 +145,9 @@ def check_output(path: str | os.PathLike) -> None:
     """
     path = Path(path)
     _suffix(path)
-    folder = path.absolute().parent
     if path.is_dir():
         raise InputError(f"The output {path} must be a file, but it is a directory: add a file name.")
-    if not folder.is_dir():
-        raise InputError(
-            f"The output {path} must go to an existing folder, but there is no {folder}: create it first."
-        )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(
-            f"The output {path} must go to a folder that you may write to, but {folder} is not one: "
-            "choose another."
-        )
+    check_folder("output", path, InputError)
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike) -> None:
