@@ -10,6 +10,8 @@ from bayesclass.representation import GENERATIVE, Described
 from structurefn.density import Density, fit_density
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.likelihood import log_likelihood
+from structurefn.limit_density import fit_limit_density
+from structurefn.limits import depth_counts
 from structurefn.response import response_matrix
 from structurefn.streams import Stream
 
@@ -114,7 +116,9 @@ class LightCurveExperts:
             if chosen:
                 counts = described.counts
                 evidence[name] = sum(log_likelihood(counts[key], self.densities[key]) for key in chosen)
-                sizes[name] = sum(counts[key].sum(axis=(1, 2, 3)) for key in chosen).astype(float)
+                # Beside the limits, detections were counted to teach the table; the evidence is the limits'.
+                events = depth_counts if kind == "limits" else np.asarray
+                sizes[name] = sum(events(counts[key]).sum(axis=(1, 2, 3)) for key in chosen).astype(float)
         return evidence, sizes
 
     def evidence_draws(self, described: Described, evidence: Evidence) -> Evidence:
@@ -131,6 +135,8 @@ class LightCurveExperts:
 def _fit_density(stream: Stream, counts: np.ndarray, membership: np.ndarray, groups: np.ndarray) -> Density:
     """Density of one stream; triplets back off to the two-dimensional table of the same events."""
     grid = stream.grid
+    if stream.kind == "limits":
+        return fit_limit_density(counts, membership, grid, groups=groups)
     response = response_matrix(grid.column_edges, grid.error_centres)
     parent = None
     if stream.kind == "triplets":

@@ -20,7 +20,9 @@ from structurefn.density import Density
 from structurefn.grids import Grid
 from structurefn.kernel_features import KernelFeatures
 from structurefn.kernel_logistic import KernelLogistic
+from structurefn.limit_density import limit_density
 from structurefn.response import response_matrix
+from structurefn.streams import Stream
 
 KERNEL_ARRAYS = ("mean", "basis", "landmarks", "whitening")
 # Half precision where 1e-3 relative is far below the statistical error, and size matters.
@@ -88,10 +90,9 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
     densities = {}
     for stream in streams:
         if stream.name in manifest["densities"]:
-            response = response_matrix(stream.grid.column_edges, stream.grid.error_centres)
-            densities[stream.name] = Density.from_true(
+            densities[stream.name] = _density(
+                stream,
                 arrays[f"density/{stream.name}/true"],
-                response,
                 effective_events=arrays[f"density/{stream.name}/effective_events"],
                 **manifest["densities"][stream.name],
             )
@@ -117,6 +118,14 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
         summary=manifest["summary"],
     )
     return recipe, fitted, manifest["summary"]
+
+
+def _density(stream: Stream, true: np.ndarray, **kept) -> Density:
+    """Carry stored probabilities of true cells through the errors, or those of limits to non-detections."""
+    if stream.kind == "limits":
+        return limit_density(true, stream.grid, **kept)
+    response = response_matrix(stream.grid.column_edges, stream.grid.error_centres)
+    return Density.from_true(true, response, **kept)
 
 
 def _plain_grid(grid: Grid) -> dict:

@@ -92,6 +92,10 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
         name, channels = section.text("name"), section.strings("channels")
         for channel in channels:
             _one_of(section, "channels", channel, light_curves.channels)
+        if kind == "limits" and light_curves.quantity != "mag":
+            section.fail(
+                "kind", 'belongs to quantity "mag"; of fluxes the negative ones say what limits do', kind
+            )
         if kind in PAIR_STREAM_KINDS and len(channels) != 2:
             section.fail(
                 "channels", "must be two channels, the same twice or an ordered pair", list(channels)

@@ -14,10 +14,13 @@ STREAM_KINDS = (
     "peak",
     "cross-peak",
     "magnitude",
+    "limits",
 )
-PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak")
+PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.
 STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ("nightly", "trained", "lag_range"))
+# Limits are of single exposures, and their counts hold detections too, so they are never trained on.
+STREAM_OPTIONS["limits"] = ("lag_range",)
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"

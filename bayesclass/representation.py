@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +13,18 @@ from bayesclass.recipe_schema import StreamSpec
 from structurefn.counting import count_events
 from structurefn.kernel_features import KernelFeatures
 from structurefn.light_curves import LightCurves
+from structurefn.limits import count_limits
 from structurefn.magnitudes import as_magnitudes
 from structurefn.maps import map_scale, stream_map
 from structurefn.streams import KINDS, PAIR_KINDS, Stream
 
 # Kinds whose events form a proper likelihood, and the expert they enter as.
-GENERATIVE = {"adjacent": "pair chain", "triplets": "triplet chain", "magnitude": "magnitude"}
+GENERATIVE = {
+    "adjacent": "pair chain",
+    "triplets": "triplet chain",
+    "magnitude": "magnitude",
+    "limits": "upper limits",
+}
 
 
 class Described(NamedTuple):
@@ -38,8 +45,8 @@ def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
     """Streams of a recipe, one for each channel where a kind takes a single one."""
     streams = []
     for spec in specs:
-        # Neighbouring pairs are among all pairs already.
-        options = {"trained": spec.kind != "adjacent", **spec.options}
+        # Neighbouring pairs are among all pairs already; counts of limits are no map of the object.
+        options = {"trained": spec.kind not in ("adjacent", "limits"), **spec.options}
         if "lag_range" in options:
             low, high = options.pop("lag_range")
             options["grid"] = replace(KINDS[spec.kind][3], lag_range=(float(low), float(high)))
@@ -122,7 +129,10 @@ class Representation:
         magnitudes = as_magnitudes(light_curves, self.softening)
         maps, counts = {}, {}
         grids = {stream.name: stream for stream in self.streams}
-        for done, (name, count) in enumerate(count_events(magnitudes, self.streams, night=self.night)):
+        limits = [stream for stream in self.streams if stream.kind == "limits"]
+        others = [stream for stream in self.streams if stream.kind != "limits"]
+        counted = chain(count_events(magnitudes, others, night=self.night), count_limits(magnitudes, limits))
+        for done, (name, count) in enumerate(counted):
             if grids[name].trained:
                 maps[name] = stream_map(count, grids[name].grid)
             if grids[name].kind in GENERATIVE:

@@ -1,22 +1,31 @@
-"""Kernels: padded light curves in, counts of structure-function events per object out (JAX).
+"""Kernels: padded light curves in, the cell of each structure-function event out (JAX).
 
-Every kernel takes arrays of shape (n, L), the channel indices of its stream as traced numbers and a static
-`Grid`, and returns counts of shape (n, *grid.shape), so that one compilation serves all streams of a kind.
-Padding has channel -1 and is never counted.
+A kernel numbers the cells of all its n objects in one row, object by object: cell = object * cells of the
+grid + cell within the grid. What is no event, padding among it, gets a number from n * cells upwards, below
+`n_spare` more: several, because a sum over events is slow where neighbours add to one place. Channel indices
+are traced numbers and the grid is static, so that one compilation serves all streams of a kind.
+
+Values beyond a grid's edges fall in the outermost cells. A value on an edge belongs to the bin above it.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from structurefn.grids import Grid
 
 
 class Points(NamedTuple):
-    """Detections of n objects, padded to L points, ascending in time; padding has channel -1."""
+    """Detections, padded; padding has channel -1.
+
+    Numbers are float32. One object a row, ascending in time, or, for pairs, one object a lane (see
+    `structurefn.padding`).
+    """
 
     time: Float[Array, "n L"]
     value: Float[Array, "n L"]
@@ -24,88 +33,125 @@ class Points(NamedTuple):
     channel: Int[Array, "n L"]
 
 
-Counts = Float[Array, "n rows errors columns"]
+Cells = Int[Array, "n L"]
 
 
-def _log_bin(x: Array, limits: tuple[float, float], n_bins: int) -> Array:
-    """Index of the log-spaced bin of x, values beyond the limits in the outermost ones."""
-    low, high = limits
-    place = jnp.log(jnp.maximum(x, 1e-12) / low) / jnp.log(high / low)
-    return jnp.clip(jnp.floor(place * n_bins).astype(jnp.int32), 0, n_bins - 1)
+def _bin(x: Array, inner_edges: Sequence[float]) -> Array:
+    """Index of the bin of x: how many inner edges are not above it.
+
+    A few dozen comparisons are several times cheaper than one logarithm, and exact.
+    """
+    index = jnp.zeros(x.shape, jnp.int32)
+    for edge in np.asarray(inner_edges, dtype=x.dtype):
+        index += x >= edge
+    return index
+
+
+def _lag_bin(lag: Array, limits: tuple[float, float], n_bins: int) -> Array:
+    return _bin(lag, np.geomspace(*limits, n_bins + 1)[1:-1])
 
 
 def _column(x: Array, grid: Grid) -> Array:
-    """Index of the column of x."""
-    low, high = grid.column_range
-    if grid.column_scale == jnp.inf:
-        place = (x - low) / (high - low)
-    else:
-        low, high, x = (jnp.arcsinh(v / grid.column_scale) for v in (low, high, x))
-        place = (x - low) / (high - low)
-    return jnp.clip(jnp.floor(place * grid.n_columns).astype(jnp.int32), 0, grid.n_columns - 1)
+    inner = grid.column_edges[1:-1]
+    if grid.n_columns % 2 or grid.column_range[0] != -grid.column_range[1]:
+        return _bin(x, inner)
+    # Edges that mirror each other are compared once, by size. The bits of float32 are in the order of their
+    # size; one less for negative numbers, since those on an edge belong to the bin towards zero.
+    half = grid.n_columns // 2
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    beyond = _bin((bits & 0x7FFFFFFF) + (bits >> 31), inner[half:].astype(np.float32).view(np.int32))
+    return jnp.where(x >= 0, half + beyond, half - 1 - beyond)
 
 
-def _scatter(counts: Array, row: Array, x: Array, error: Array, use: Bool[Array, "n L"], grid: Grid) -> Array:
-    """Add the events of one (n, L) array to flat counts of shape (n, cells)."""
-    error_bin = _log_bin(error, grid.error_range, grid.n_errors)
-    cell = (row * grid.n_errors + error_bin) * grid.n_columns + _column(x, grid)
-    objects = jnp.arange(counts.shape[0])[:, None]
-    return counts.at[objects, cell].add(use.astype(counts.dtype))
+def _cell(row: Array | int, x: Array, variance: Array, grid: Grid) -> Array:
+    """Cell within the grid, from the squared error."""
+    error_bin = _bin(variance, np.geomspace(*grid.error_range, grid.n_errors + 1)[1:-1] ** 2)
+    return (row * grid.n_errors + error_bin) * grid.n_columns + _column(x, grid)
 
 
-def _empty(points: Points, grid: Grid) -> Array:
-    return jnp.zeros((points.time.shape[0], grid.n_rows * grid.n_errors * grid.n_columns), points.value.dtype)
+def _numbered(cell: Array, use: Bool[Array, "n L"], grid: Grid) -> Cells:
+    """Cells of one object a row numbered through; spare ones, one a column, where there is no event."""
+    n, length = cell.shape
+    n_cells = grid.n_rows * grid.n_errors * grid.n_columns
+    objects = jnp.arange(n, dtype=jnp.int32)[:, None] * n_cells
+    return jnp.where(use, objects + cell, n * n_cells + jnp.arange(length, dtype=jnp.int32))
 
 
-def _later(points: Points, step: Array | int) -> Points:
+def _later(points: Points, step: int) -> Points:
     """Shift: the point `step` places later; beyond the end channel -1."""
-    length = points.time.shape[1]
-    inside = jnp.arange(length)[None, :] < length - step
-    shifted = Points(*(jnp.roll(leaf, -step, axis=1) for leaf in points))
-    return shifted._replace(channel=jnp.where(inside, shifted.channel, -1))
+    after = [jnp.pad(leaf[:, step:], ((0, 0), (0, step))) for leaf in points]
+    inside = jnp.arange(points.channel.shape[1]) < points.channel.shape[1] - step
+    return Points(*after[:3], jnp.where(inside, after[3], -1))
 
 
 @partial(jax.jit, static_argnames=("grid", "scaled"))
-def count_pairs(points: Points, channels: Int[Array, " 2"], *, grid: Grid, scaled: bool = False) -> Counts:
-    r"""All pairs of an earlier point in the first channel and a later one in the second.
+def pair_cells(
+    points: Points,
+    earlier: Int[Array, " n_pairs"],
+    later: Int[Array, " n_pairs"],
+    first_object: Int[Array, " n_pairs"],
+    n_objects: Int[Array, ""],
+    channels: Int[Array, " 2"],
+    *,
+    grid: Grid,
+    scaled: bool = False,
+) -> Int[Array, "n_pairs lanes"]:
+    r"""Pairs of an earlier point in the first channel and a later one in the second.
 
     The event's value is :math:`\Delta m = m_2 - m_1` (positive: fading), its row the lag
     :math:`\Delta t = t_2 - t_1 \ge 0` [day] and its error :math:`\sqrt{s_1^2 + s_2^2}` [mag]. With
     `scaled` the value is :math:`\Delta m` in units of that error.
+
+    Parameters
+    ----------
+    points : Points
+        Shape (R, lanes), see `structurefn.padding.strip_blocks`.
+    earlier, later : int array, shape (n_pairs,)
+        Rows of the two points, the same for all lanes; within bounds, which is not checked.
+    first_object : int array, shape (n_pairs,)
+        Number of the object in the first lane.
+    n_objects : int
+        Number of objects, by which spare cells begin.
+    channels : int array, shape (2,)
+    grid : Grid
+    scaled : bool
+
+    Returns
+    -------
+    int32 array, shape (n_pairs, lanes)
+        Spare cells are as many as lanes.
     """
 
-    def add(step, counts):
-        other = _later(points, step)
-        use = (points.channel == channels[0]) & (other.channel == channels[1])
-        lag = jnp.where(use, other.time - points.time, 1.0)
-        change = jnp.where(use, other.value - points.value, 0.0)
-        error = jnp.sqrt(points.error**2 + other.error**2)
-        row = _log_bin(lag, grid.lag_range, grid.n_rows)
-        return _scatter(counts, row, change / error if scaled else change, error, use, grid)
+    def at(leaf: Array, row: Array) -> Array:
+        # Whole rows are copied, so that the sum over lanes is of neighbours in memory.
+        return leaf.at[row].get(mode="promise_in_bounds")
 
-    # Objects of one batch are of like length, so the loop ends where the longest does.
-    longest = jnp.max(jnp.sum(points.channel >= 0, axis=1))
-    counts = jax.lax.fori_loop(1, longest, add, _empty(points, grid))
-    return counts.reshape(-1, *grid.shape)
+    one, two = (Points(*(at(leaf, row) for leaf in points)) for row in (earlier, later))
+    use = (one.channel == channels[0]) & (two.channel == channels[1])
+    change = two.value - one.value
+    variance = one.error**2 + two.error**2
+    row = _lag_bin(two.time - one.time, grid.lag_range, grid.n_rows)
+    cell = _cell(row, change / jnp.sqrt(variance) if scaled else change, variance, grid)
+    n_cells = grid.n_rows * grid.n_errors * grid.n_columns
+    lane = jnp.arange(cell.shape[1], dtype=jnp.int32)
+    return jnp.where(use, (first_object[:, None] + lane) * n_cells + cell, n_objects * n_cells + lane)
 
 
 @partial(jax.jit, static_argnames=("grid",))
-def count_adjacent(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Counts:
+def adjacent_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Cells:
     r"""Chain of neighbours within one channel: p(dm | dt) of each step.
 
-    Points must hold that channel only (see `structurefn.maps`); each step is an event as in `count_pairs`.
+    Points must hold that channel only; each step is an event as in `pair_cells`.
     """
     other = _later(points, 1)
     use = (points.channel == channels[0]) & (other.channel == channels[0])
-    lag = jnp.where(use, other.time - points.time, 1.0)
-    error = jnp.sqrt(points.error**2 + other.error**2)
-    row = _log_bin(lag, grid.lag_range, grid.n_rows)
-    change = jnp.where(use, other.value - points.value, 0.0)
-    return _scatter(_empty(points, grid), row, change, error, use, grid).reshape(-1, *grid.shape)
+    row = _lag_bin(other.time - points.time, grid.lag_range, grid.n_rows)
+    variance = points.error**2 + other.error**2
+    return _numbered(_cell(row, other.value - points.value, variance, grid), use, grid)
 
 
 @partial(jax.jit, static_argnames=("grid",))
-def count_triplets(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Counts:
+def triplet_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Cells:
     r"""Chain of triplets: :math:`p(\Delta m_{23} | \Delta t_{23}, \Delta t_{12}, \Delta m_{12})`.
 
     The 4D table is used as a conditional: `grid.row_shape` is (lags 12, lags 23, bins of dm12), the column
@@ -114,33 +160,28 @@ def count_triplets(points: Points, channels: Int[Array, " 1"], *, grid: Grid) ->
     second, third = _later(points, 1), _later(points, 2)
     use = (points.channel == channels[0]) & (second.channel == channels[0]) & (third.channel == channels[0])
     n_first, n_second, n_change = grid.row_shape
-    lag_12 = jnp.where(use, second.time - points.time, 1.0)
-    lag_23 = jnp.where(use, third.time - second.time, 1.0)
-    change_12 = jnp.where(use, second.value - points.value, 0.0)
-    change_23 = jnp.where(use, third.value - second.value, 0.0)
     # The condition needs few bins: steady within the errors' size, and rising or fading on either side.
-    bound = jnp.arcsinh(2.0 / 0.2)
-    place = (jnp.arcsinh(change_12 / 0.2) / bound + 1.0) / 2.0
-    change_bin = jnp.clip(jnp.floor(place * n_change).astype(jnp.int32), 0, n_change - 1)
-    row = _log_bin(lag_12, grid.lag_range, n_first) * n_second + _log_bin(lag_23, grid.lag_range, n_second)
-    error = jnp.sqrt(second.error**2 + third.error**2)
-    counts = _scatter(_empty(points, grid), row * n_change + change_bin, change_23, error, use, grid)
-    return counts.reshape(-1, *grid.shape)
+    bound = np.arcsinh(2.0 / 0.2)
+    change_edges = 0.2 * np.sinh(np.linspace(-bound, bound, n_change + 1))[1:-1]
+    row = _lag_bin(second.time - points.time, grid.lag_range, n_first) * n_second
+    row += _lag_bin(third.time - second.time, grid.lag_range, n_second)
+    row = row * n_change + _bin(second.value - points.value, change_edges)
+    variance = second.error**2 + third.error**2
+    return _numbered(_cell(row, third.value - second.value, variance, grid), use, grid)
 
 
 @partial(jax.jit, static_argnames=("grid", "scaled"))
-def count_level(points: Points, channels: Int[Array, " 1"], *, grid: Grid, scaled: bool = False) -> Counts:
+def level_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid, scaled: bool = False) -> Cells:
     """Magnitudes relative to the object's own median in the channel, or that in units of the error."""
     use = points.channel == channels[0]
     median = jnp.nanmedian(jnp.where(use, points.value, jnp.nan), axis=1, keepdims=True)
     value = jnp.where(use, points.value - median, 0.0)
-    row = jnp.zeros_like(points.channel, dtype=jnp.int32)
     value = value / points.error if scaled else value
-    return _scatter(_empty(points, grid), row, value, points.error, use, grid).reshape(-1, *grid.shape)
+    return _numbered(_cell(0, value, points.error**2, grid), use, grid)
 
 
 @partial(jax.jit, static_argnames=("grid",))
-def count_peak(points: Points, channels: Int[Array, " k"], *, grid: Grid) -> Counts:
+def peak_cells(points: Points, channels: Int[Array, " k"], *, grid: Grid) -> Cells:
     r"""Magnitudes of a channel relative to the brightest point of it or another, by time since that.
 
     The brightest point of the first channel is that of smallest m + s, so that one faint, uncertain point
@@ -156,16 +197,13 @@ def count_peak(points: Points, channels: Int[Array, " k"], *, grid: Grid) -> Cou
 
     use &= jnp.any(reference, axis=1, keepdims=True) & (jnp.arange(use.shape[1])[None, :] != peak)
     since = points.time - at_peak(points.time)
-    value = jnp.where(use, points.value - at_peak(points.value), 0.0)
-    error = jnp.sqrt(points.error**2 + at_peak(points.error) ** 2)
-    row = _log_bin(jnp.abs(since), grid.lag_range, n_lags) + n_lags * (since > 0)
-    return _scatter(_empty(points, grid), row, value, error, use, grid).reshape(-1, *grid.shape)
+    row = _lag_bin(jnp.abs(since), grid.lag_range, n_lags) + n_lags * (since > 0)
+    variance = points.error**2 + at_peak(points.error) ** 2
+    return _numbered(_cell(row, points.value - at_peak(points.value), variance, grid), use, grid)
 
 
 @partial(jax.jit, static_argnames=("grid",))
-def count_magnitude(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Counts:
+def magnitude_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Cells:
     """Apparent magnitudes of the channel: the evidence of single points."""
     use = points.channel == channels[0]
-    row = jnp.zeros_like(points.channel, dtype=jnp.int32)
-    value = jnp.where(use, points.value, 0.0)
-    return _scatter(_empty(points, grid), row, value, points.error, use, grid).reshape(-1, *grid.shape)
+    return _numbered(_cell(0, points.value, points.error**2, grid), use, grid)

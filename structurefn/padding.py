@@ -1,6 +1,10 @@
-"""Ragged batch to padded groups of a few fixed shapes, so that JAX compiles a few times only."""
+"""Ragged batch to arrays of a few fixed shapes, so that JAX compiles a few times only.
 
-from collections.abc import Iterator, Sequence
+`pad_groups` gives each object a row, for kernels whose cost is that of the points. `strip_blocks` sets
+objects side by side, for kernels of pairs, whose cost is the square of the length: no shape depends on it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +14,12 @@ from structurefn.light_curves import LightCurves
 LENGTHS = (8, 16, 32, 64, 128, 256, 512, 1024)
 BLOCK = 2**20
 SMALLEST_N_ROWS = 16
+LANES = 16
+# Of a block of strips: pairs that are worth one pass, objects whose counts stay in the processor's cache, and
+# rows of points, which are always as many unless one object alone has more.
+BLOCK_PAIRS = 2**15
+BLOCK_STRIPS = 32
+BLOCK_ROWS = 2**10
 
 
 class PaddedGroup(NamedTuple):
@@ -125,3 +135,111 @@ def _pad(light_curves: LightCurves, index: np.ndarray, length: int, largest: int
         upper_limit=spread(light_curves.upper_limit[point], False, bool),
         valid=valid,
     )
+
+
+class StripBlock(NamedTuple):
+    """Strips of 16 objects of like length side by side, one strip under another; R rows of points.
+
+    What is no point, among it the whole last row, holds time 0, value 0, error 1 and channel -1.
+    """
+
+    index: np.ndarray  # (n_strips * 16,) int64, the object's position in the batch; -1 for an empty lane
+    length: np.ndarray  # (n_strips,) int64, points of the longest object of each strip
+    first_row: np.ndarray  # (n_strips,) int64
+    time: np.ndarray  # (R, 16) float32, since the object's own first point [day]
+    value: np.ndarray  # (R, 16) float32
+    error: np.ndarray  # (R, 16) float32
+    channel: np.ndarray  # (R, 16) int32
+
+
+class FlatPoints(NamedTuple):
+    """Points of all objects as kernels take them, and one more that is no point, at the end."""
+
+    offset: np.ndarray  # (n_objects + 1,) int64
+    time: np.ndarray  # (n_points + 1,) float32, since the object's own first point [day]
+    value: np.ndarray  # (n_points + 1,) float32
+    error: np.ndarray  # (n_points + 1,) float32
+    channel: np.ndarray  # (n_points + 1,) int32
+
+
+def flat_points(light_curves: LightCurves) -> FlatPoints:
+    """Convert a batch to relative float32 times, subtracted in float64, and float32 values.
+
+    Parameters
+    ----------
+    light_curves : LightCurves
+        Detections only.
+    """
+    count = np.diff(light_curves.offset)
+    seen = light_curves.offset[:-1][count > 0]
+    time = light_curves.time - np.repeat(light_curves.time[seen], count[count > 0])
+
+    def extended(values: np.ndarray, last: float, dtype: type) -> np.ndarray:
+        result = np.empty(len(values) + 1, dtype)
+        result[:-1] = values
+        result[-1] = last
+        return result
+
+    return FlatPoints(
+        light_curves.offset,
+        extended(time, 0.0, np.float32),
+        extended(light_curves.value, 0.0, np.float32),
+        extended(light_curves.error, 1.0, np.float32),
+        extended(light_curves.channel, -1, np.int32),
+    )
+
+
+def strip_blocks(points: FlatPoints, n_pairs: Callable[[int], int]) -> Iterator[StripBlock]:
+    """Yield every object with two points or more exactly once, in strips of like length.
+
+    Parameters
+    ----------
+    points : FlatPoints
+    n_pairs : callable
+        Number of pairs that are counted of a light curve of so many points, by which blocks are limited.
+
+    Yields
+    ------
+    StripBlock
+        In ascending order of the number of points; R is `BLOCK_ROWS` unless one strip alone is longer,
+        then the next power of two. A block has at most `BLOCK_PAIRS` pairs a lane, or one strip.
+    """
+    count = np.diff(points.offset)
+    order = np.argsort(count, kind="stable")
+    order = order[np.searchsorted(count[order], 2) :]
+    n_strips = -(-len(order) // LANES)
+    index = np.full((n_strips, LANES), -1, dtype=np.int64)
+    index.flat[: len(order)] = order
+    length = count[index].max(axis=1, where=index >= 0, initial=0)
+    start = rows = pairs = 0
+    for strip in range(n_strips):
+        more = n_pairs(int(length[strip]))
+        full = strip - start == BLOCK_STRIPS or pairs + more > BLOCK_PAIRS
+        if strip > start and (full or rows + length[strip] >= BLOCK_ROWS):
+            yield _strips(points, index[start:strip], length[start:strip])
+            start, rows, pairs = strip, 0, 0
+        rows += int(length[strip])
+        pairs += more
+    if n_strips:
+        yield _strips(points, index[start:], length[start:])
+
+
+def _strips(points: FlatPoints, index: np.ndarray, length: np.ndarray) -> StripBlock:
+    first_row = np.cumsum(length) - length
+    n_rows = BLOCK_ROWS
+    while n_rows <= length.sum():
+        n_rows *= 2
+    strip = np.repeat(np.arange(len(length)), length)
+    row = np.arange(len(strip)) - first_row[strip]
+    begin = points.offset[index]
+    count = np.where(index >= 0, points.offset[index + 1] - begin, 0)
+    # Every place without a point shows the one that is none.
+    source = np.where(row[:, None] < count[strip], begin[strip] + row[:, None], len(points.time) - 1)
+
+    def spread(leaf: np.ndarray) -> np.ndarray:
+        placed = np.empty((n_rows, LANES), leaf.dtype)
+        np.take(leaf, source, out=placed[: len(source)], mode="clip")
+        placed[len(source) :] = leaf[-1]
+        return placed
+
+    return StripBlock(index.ravel(), length, first_row, *map(spread, points[1:]))

@@ -20,38 +20,45 @@ PEAK = {
 # kind -> (kernel, number of channels, needs one channel alone, default grid)
 KINDS = {
     "pairs": (
-        events.count_pairs,
+        events.pair_cells,
         2,
         False,
         Grid(row_shape=(12,), n_columns=32, lag_range=LAGS, **DIFFERENCES),
     ),
     "scaled-pairs": (
-        partial(events.count_pairs, scaled=True),
+        partial(events.pair_cells, scaled=True),
         2,
         False,
         Grid(row_shape=(12,), lag_range=LAGS, **DEVIATIONS),
     ),
     "adjacent": (
-        events.count_adjacent,
+        events.adjacent_cells,
         1,
         True,
         Grid(row_shape=(10,), n_columns=32, lag_range=(0.02, 1000.0), **DIFFERENCES),
     ),
     "triplets": (
-        events.count_triplets,
+        events.triplet_cells,
         1,
         True,
         Grid(row_shape=(3, 3, 5), n_columns=20, lag_range=(0.5, 500.0), **(DIFFERENCES | {"n_errors": 3})),
     ),
-    "level": (events.count_level, 1, False, Grid(row_shape=(1,), n_columns=32, **DIFFERENCES)),
-    "scaled-level": (partial(events.count_level, scaled=True), 1, False, Grid(row_shape=(1,), **DEVIATIONS)),
-    "peak": (events.count_peak, 1, False, Grid(column_range=(-0.6, 6.0), n_columns=24, **PEAK)),
-    "cross-peak": (events.count_peak, 2, False, Grid(column_range=(-3.0, 6.0), n_columns=28, **PEAK)),
+    "level": (events.level_cells, 1, False, Grid(row_shape=(1,), n_columns=32, **DIFFERENCES)),
+    "scaled-level": (partial(events.level_cells, scaled=True), 1, False, Grid(row_shape=(1,), **DEVIATIONS)),
+    "peak": (events.peak_cells, 1, False, Grid(column_range=(-0.6, 6.0), n_columns=24, **PEAK)),
+    "cross-peak": (events.peak_cells, 2, False, Grid(column_range=(-3.0, 6.0), n_columns=28, **PEAK)),
     "magnitude": (
-        events.count_magnitude,
+        events.magnitude_cells,
         1,
         False,
         Grid(row_shape=(1,), column_range=(10.0, 24.0), n_columns=28),
+    ),
+    # No kernel: which detection a limit refers to is known only from all streams, see `structurefn.limits`.
+    "limits": (
+        None,
+        2,
+        False,
+        Grid(column_range=(-4.0, 8.0), n_columns=28, **(PEAK | {"lag_range": (0.5, 1000.0)})),
     ),
 }
 
@@ -68,11 +75,12 @@ class Stream:
     kind : str
         One of `KINDS`.
     channels : tuple of str
-        "SURVEY/band"; two for pairs (earlier, later) and cross-peak (reference, measured).
+        "SURVEY/band"; two for pairs (earlier, later), cross-peak (reference, measured) and limits
+        (reference, limit).
     nightly : bool
         Whether exposures of one night are averaged first.
     trained : bool
-        Whether its map is among those that a classifier is trained on.
+        Whether its map is among those that a classifier is trained on; never for limits.
     grid : Grid, optional
         The kind's own by default.
 
@@ -98,12 +106,29 @@ class Stream:
                 f"stream {self.name!r} of kind {self.kind!r} takes {n_channels} channel(s), "
                 f"but has {list(self.channels)}."
             )
+        if self.kind == "limits":
+            if self.nightly:
+                raise ValueError(
+                    f"stream {self.name!r}: limits are of single exposures, but nightly is set: leave it out."
+                )
+            object.__setattr__(self, "trained", False)
         if self.grid is None:
             object.__setattr__(self, "grid", grid)
 
     @property
     def kernel(self):
-        """The counting kernel of `structurefn.events`."""
+        """The counting kernel of `structurefn.events`.
+
+        Raises
+        ------
+        ValueError
+            For limits, which `structurefn.limits.count_limits` counts.
+        """
+        if self.kind == "limits":
+            raise ValueError(
+                f"stream {self.name!r}: kind 'limits' has no kernel, but is to be counted with one: use "
+                "structurefn.limits.count_limits."
+            )
         return KINDS[self.kind][0]
 
     @property

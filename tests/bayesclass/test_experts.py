@@ -1,14 +1,19 @@
 """Experts on light curves: their evidence is a sum over events that a loop finds."""
 
+import tomllib
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bayesclass.experts import TRAINED, LightCurveExperts
+from bayesclass.recipe import Recipe, RecipeError
 from bayesclass.recipe_schema import PAIR_STREAM_KINDS, STREAM_KINDS, StreamSpec
-from bayesclass.representation import Described, runtime_streams
+from bayesclass.representation import Described, Representation, runtime_streams
 from structurefn.light_curves import LightCurves
+from structurefn.likelihood import log_non_detection
+from structurefn.limit_density import SOFTNESS
 from structurefn.nightly import nightly_means
 from structurefn.streams import KINDS, PAIR_KINDS
 
@@ -121,3 +126,88 @@ def test_triplets_back_off_to_pairs_of_the_same_events(tiny_classifier, describe
     # Whatever the first lag and the previous change were.
     np.testing.assert_allclose(table, np.broadcast_to(table[:1, :, :1], table.shape), atol=1e-5)
     assert np.ptp(table, axis=1).max() > 1e-3
+
+
+LIMITS = """
+[[streams]]
+name = "limits"
+kind = "limits"
+channels = ["S/g", "S/g"]
+[[streams]]
+name = "limits r"
+kind = "limits"
+channels = ["S/r", "S/g"]
+lag_range = [1, 100]
+"""
+
+
+def rise_or_steady(rng, n_objects=300):
+    """Seven detections of each, and limits before: deep before a rise, shallow of steady sources."""
+    rows, labels = [], np.arange(n_objects) % 2
+    for i, label in enumerate(labels):
+        later = np.cumsum(rng.uniform(2, 9, 6))
+        rows += [(f"o{i}", "g", 59010.0 + t, 18.0 + 0.05 * rng.normal(), False) for t in (0, *later)]
+        for _ in range(i // 2 % 4):
+            depth = rng.uniform(0.3, 2.5) if label else rng.uniform(-0.5, 0.0)
+            rows.append((f"o{i}", "g", 59010.0 - rng.uniform(2, 9), 18.0 + depth, True))
+    frame = pd.DataFrame(rows, columns=["object_id", "band", "mjd", "mag", "upper_limit"])
+    frame = frame.assign(survey="S", mag_err=np.where(frame["upper_limit"], np.nan, 0.05))
+    return LightCurves.from_frame(frame, channels=("S/g", "S/r")), labels
+
+
+def test_upper_limits_are_an_expert_that_is_not_trained(tiny_classifier, rng):
+    recipe = Recipe.from_dict(tomllib.loads(tiny_classifier.recipe_text + LIMITS))
+    streams = tuple(s for s in runtime_streams(recipe.streams) if s.kind == "limits")
+    assert [(s.name, s.channels, s.trained) for s in streams] == [
+        ("limits", ("S/g", "S/g"), False),
+        ("limits r", ("S/r", "S/g"), False),
+    ]
+    assert streams[1].grid == replace(KINDS["limits"][3], lag_range=(1.0, 100.0))
+    curves, labels = rise_or_steady(rng)
+    n = len(labels)
+    representation, seen = Representation.fit(streams, curves, np.ones(n))
+    assert seen.features is None
+    allowed = np.eye(2, dtype=bool)[labels]
+    experts = LightCurveExperts.fit(streams, seen, allowed, np.ones(n), np.arange(n))
+    assert experts.names == ("upper limits",)
+    evidence, sizes = experts.evidence(seen)
+    got = evidence["upper limits"]
+    # At most one limit a row, and none of an object without limits.
+    assert (sizes["upper limits"] <= curves.n_upper_limits).all()
+    np.testing.assert_array_equal(sizes["upper limits"] > 0, curves.n_upper_limits > 0)
+    assert (got[curves.n_upper_limits == 0] == 0).all()
+    gain = (got[:, 1] - got[:, 0])[curves.n_upper_limits > 0]
+    rose = labels[curves.n_upper_limits > 0] == 1
+    # Shallow limits say little, deep ones much.
+    assert (gain[rose] > 0).mean() > 0.95
+    assert np.median(gain[rose]) > 1.0 > 5 * np.median(gain[~rose])
+    # The same sum over an object's limits, with the exact depth in place of its cell.
+    density = experts.densities["limits"]
+    for i in np.flatnonzero(curves.n_upper_limits == 1)[:20]:
+        one = curves.take_objects([i])
+        depth = (one.value[one.upper_limit] - one.value[~one.upper_limit][0])[0]
+        lag = 59010.0 - one.time[one.upper_limit][0]
+        row = 7 - np.searchsorted(np.geomspace(*streams[0].grid.lag_range, 9)[1:-1], lag, side="right")
+        edges = streams[0].grid.column_edges
+        exact = np.exp(log_non_detection(density, [row], [depth], [SOFTNESS], column_edges=edges)[0])
+        # A cell is up to .6 mag wide here, and the tail differs by its share of 0.02.
+        np.testing.assert_allclose(np.exp(got[i]), exact, atol=0.35)
+    again, same = experts.evidence(representation.describe(curves.take_objects(np.arange(n)[::-1])))
+    np.testing.assert_array_equal(again["upper limits"][::-1], got)
+    np.testing.assert_array_equal(same["upper limits"][::-1], sizes["upper limits"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("lag_range = [1, 100]", "trained = true", "trained"),
+        ("lag_range = [1, 100]", "nightly = true", "nightly"),
+        ('["S/r", "S/g"]\nlag', '["S/g"]\nlag', "must be two channels"),
+        ('quantity = "mag"', 'quantity = "flux"', "of fluxes the negative ones"),
+    ],
+)
+def test_recipes_with_limits_that_cannot_be(tiny_classifier, old, new, message):
+    text = tiny_classifier.recipe_text + LIMITS
+    assert old in text
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict(tomllib.loads(text.replace(old, new)))

@@ -2,6 +2,8 @@
 
 import copy
 import json
+import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ import pytest
 from bayesclass.classifier import Classifier
 from bayesclass.containers import ModelError
 from bayesclass.model_io import HALF, pack, unpack
+from bayesclass.recipe import Recipe
+from structurefn.limit_density import limit_density
+from structurefn.streams import Stream
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,35 @@ def test_grids_are_those_of_the_fit(packed):
     assert grids["pairs g-g"].lag_range == (0.5, 70.0)
     assert grids["magnitude S/r"].column_scale == np.inf
     assert {hash(grid) for grid in grids.values()}
+
+
+def test_upper_limits_return(tiny_classifier, rng):
+    """Stored are the changes' distributions; the non-detections' probabilities are made of them again."""
+    original = tiny_classifier.classifier
+    added = '[[streams]]\nname = "limits"\nkind = "limits"\nchannels = ["S/r", "S/g"]\n'
+    recipe = Recipe.from_dict(tomllib.loads(tiny_classifier.recipe_text + added))
+    stream = Stream("limits", "limits", ("S/r", "S/g"))
+    density = limit_density(
+        rng.dirichlet(np.ones(28), size=(3, 16)), stream.grid, strength=4.0, effective_events=np.ones((3, 16))
+    )
+    streams = (*original.fitted.experts.streams, stream)
+    experts = replace(
+        original.fitted.experts,
+        streams=streams,
+        densities=original.fitted.experts.densities | {"limits": density},
+    )
+    fitted = replace(
+        original.fitted,
+        experts=experts,
+        representation=replace(original.fitted.representation, streams=streams),
+    )
+    manifest, arrays = pack(fitted, recipe, original.summary)
+    again = unpack(json.loads(json.dumps(manifest, allow_nan=False)), arrays)[1].experts
+    assert again.streams == streams
+    assert (again.densities["limits"].strength, again.densities["limits"].tail) == (4.0, density.tail)
+    # Probabilities passed through float32.
+    np.testing.assert_allclose(again.densities["limits"].observed, density.observed, atol=1e-6)
+    np.testing.assert_array_equal(again.densities["limits"].effective_events, 1.0)
 
 
 @pytest.mark.parametrize(

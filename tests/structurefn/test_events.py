@@ -1,20 +1,25 @@
-"""Every counting kernel against a plain loop over points."""
+"""Every kernel, from light curves to counts, against a plain loop over points."""
 
 import functools
 import itertools
 import math
 from collections import Counter
 
-import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from structurefn import events
+from structurefn.counting import count_events
 from structurefn.events import Points
 from structurefn.grids import Grid
+from structurefn.light_curves import LightCurves
 from structurefn.streams import KINDS, Stream
 
 LENGTH = 12
+CHANNELS = ("S/g", "S/i", "S/r")
+COUNTED = [kind for kind, (kernel, *_) in KINDS.items() if kernel is not None]
+OF_POINTS = [kind for kind in COUNTED if not kind.endswith("pairs")]
 
 
 def log_bin(x, limits, n):
@@ -114,6 +119,28 @@ def light_curves(rng, alone):
     return objects
 
 
+def batch(objects):
+    points = np.array([point for points in objects for point in points]).reshape(-1, 4)
+    return LightCurves(
+        object_id=np.array([f"o{i}" for i in range(len(objects))]),
+        offset=np.cumsum([0, *map(len, objects)]),
+        time=points[:, 0],
+        value=points[:, 1],
+        error=points[:, 2],
+        channel=points[:, 3].astype(np.int16),
+        upper_limit=np.zeros(len(points), bool),
+        channels=CHANNELS,
+        quantity="mag",
+        set_aside=pd.DataFrame({"object_id": [], "reason": [], "rows": []}),
+    )
+
+
+def count(objects, kind, channels=(0, 0), grid=None):
+    names = tuple(CHANNELS[c] for c in channels[: KINDS[kind][1]])
+    ((_, counts),) = count_events(batch(objects), [Stream("x", kind, names, grid=grid)])
+    return counts
+
+
 def padded(objects):
     shape = len(objects), LENGTH
     arrays = [np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.ones(shape, np.float32)]
@@ -123,64 +150,90 @@ def padded(objects):
             for array, x in zip(arrays, point[:3], strict=True):
                 array[i, j] = x
             channel[i, j] = point[3]
-    return Points(*map(jnp.asarray, arrays), jnp.asarray(channel))
+    return Points(*arrays, channel)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_kernel_is_a_loop_over_points(kind, rng):
-    kernel, n_channels, alone, grid = KINDS[kind]
+@pytest.mark.parametrize("kind", COUNTED)
+def test_counts_are_a_loop_over_points(kind, rng):
+    _, n_channels, alone, grid = KINDS[kind]
     for channels in ((0, 1), (1, 0), (0, 0)) if n_channels == 2 else ((0,),):
         objects = light_curves(rng, alone)
-        counts = np.asarray(kernel(padded(objects), jnp.asarray(channels, jnp.int32), grid=grid))
+        counts = count(objects, kind, channels)
         assert counts.shape == (len(objects), *grid.shape)
-        for points, count in zip(objects, counts, strict=True):
+        for points, found in zip(objects, counts, strict=True):
             expected = Counter(
                 (row, log_bin(error, grid.error_range, grid.n_errors), column(x, grid))
                 for row, error, x in LOOPS[kind](points, channels, grid)
             )
-            found = {tuple(map(int, cell)): int(count[tuple(cell)]) for cell in np.argwhere(count)}
-            assert found == dict(expected)
+            assert {tuple(map(int, c)): int(found[tuple(c)]) for c in np.argwhere(found)} == dict(expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_padding_and_the_company_of_a_longer_curve_change_nothing(kind, rng):
+@pytest.mark.parametrize("kind", OF_POINTS)
+def test_what_stands_in_the_padding_is_never_looked_at(kind, rng):
     kernel, n_channels, alone, grid = KINDS[kind]
-    channels = jnp.zeros(n_channels, jnp.int32)
+    channels = np.zeros(n_channels, np.int32)
     points = padded(light_curves(rng, alone))
-    together = np.asarray(kernel(points, channels, grid=grid))
-    short = Points(*(leaf[4:, :8] for leaf in points))
-    np.testing.assert_array_equal(np.asarray(kernel(short, channels, grid=grid)), together[4:])
-    # What stands in the padding is never looked at.
-    noise = points._replace(
-        time=jnp.where(points.channel < 0, 7.0, points.time),
-        value=jnp.where(points.channel < 0, -99.0, points.value),
-        error=jnp.where(points.channel < 0, 0.3, points.error),
+    n_cells = len(points.time) * int(np.prod(grid.shape))
+    cells = np.asarray(kernel(points, channels, grid=grid))
+    assert cells.dtype == np.int32
+    assert cells.min() >= 0
+    assert cells.max() < n_cells + LENGTH
+    gap = points.channel < 0
+    assert (cells[gap] >= n_cells).all()
+    noise = Points(
+        np.where(gap, 7.0, points.time).astype(np.float32),
+        np.where(gap, -99.0, points.value).astype(np.float32),
+        np.where(gap, 0.3, points.error).astype(np.float32),
+        points.channel,
     )
-    np.testing.assert_array_equal(np.asarray(kernel(noise, channels, grid=grid)), together)
+    np.testing.assert_array_equal(np.asarray(kernel(noise, channels, grid=grid)), cells)
+
+
+def test_cells_of_pairs_by_lane():
+    """Two lanes, of which the second holds one point only, as objects 4 and 5 of 6."""
+    grid = Grid(row_shape=(2,), column_range=(-2.0, 2.0), n_columns=4, lag_range=(1.0, 100.0))
+    points = Points(
+        time=np.array([[0, 0], [1, 0], [20, 0]], np.float32),
+        value=np.array([[18, 17], [18.5, 0], [16.5, 0]], np.float32),
+        error=np.full((3, 2), 0.1, np.float32),
+        channel=np.array([[0, 0], [0, -1], [0, -1]], np.int32),
+    )
+    rows = np.array([[0, 0, 1], [1, 2, 2], [4, 4, 4]], np.int32)
+    cells = events.pair_cells(points, *rows, np.int32(6), np.zeros(2, np.int32), grid=grid)
+    # Lags 1, 20 and 19 days; changes .5, -1.5 and -2.0 mag; 8 cells an object, the last two are spare.
+    np.testing.assert_array_equal(cells, [[4 * 8 + 2, 49], [4 * 8 + 4, 49], [4 * 8 + 4, 49]])
 
 
 def test_a_constant_offset_changes_magnitudes_only(rng):
-    points = padded(light_curves(rng, True))
-    brighter = points._replace(value=points.value - 2.0)
-    for kind, (kernel, n_channels, _, grid) in KINDS.items():
-        channels = jnp.zeros(n_channels, jnp.int32)
-        before, after = (np.asarray(kernel(p, channels, grid=grid)) for p in (points, brighter))
-        assert np.array_equal(before, after) == (kind != "magnitude")
+    objects = light_curves(rng, True)
+    brighter = [[(t, m - 2.0, s, c) for t, m, s, c in points] for points in objects]
+    for kind in COUNTED:
+        assert np.array_equal(count(objects, kind), count(brighter, kind)) == (kind != "magnitude")
 
 
 def test_all_pairs_are_counted_once(rng):
-    grid = KINDS["pairs"][3]
-    points = padded(light_curves(rng, True))
-    n = (np.asarray(points.channel) >= 0).sum(axis=1)
-    total = np.asarray(events.count_pairs(points, jnp.zeros(2, jnp.int32), grid=grid)).sum(axis=(1, 2, 3))
-    np.testing.assert_array_equal(total, n * (n - 1) / 2)
+    objects = light_curves(rng, True)
+    n = np.array([len(points) for points in objects])
+    np.testing.assert_array_equal(count(objects, "pairs").sum(axis=(1, 2, 3)), n * (n - 1) / 2)
 
 
 def test_values_beyond_the_grid_fall_in_the_outermost_cells():
     grid = Grid(row_shape=(1,), column_range=(10.0, 20.0), n_columns=4, error_range=(0.1, 1.0), n_errors=2)
-    points = padded([[(0.0, 3.0, 0.001, 0), (1.0, 33.0, 9.0, 0)]])
-    counts = np.asarray(events.count_magnitude(points, jnp.zeros(1, jnp.int32), grid=grid))[0, 0]
+    counts = count([[(0.0, 3.0, 0.001, 0), (1.0, 33.0, 9.0, 0)]], "magnitude", grid=grid)[0, 0]
     np.testing.assert_array_equal(counts, [[1, 0, 0, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("n_columns", [4, 5])
+def test_values_on_an_edge_belong_above(n_columns):
+    """With columns that mirror each other, whose edges are compared by size, and without."""
+    grid = Grid(row_shape=(1,), column_range=(-n_columns / 2, n_columns / 2), n_columns=n_columns)
+    edges = grid.column_edges
+    points = [(float(i), edge, 0.1, 0) for i, edge in enumerate(edges)]
+    counts = count([points], "magnitude", grid=grid)[0, 0, 0]
+    np.testing.assert_array_equal(counts, [1] * (n_columns - 1) + [2])
+    if n_columns == 4:
+        # Minus one lies on an edge, and so belongs above it whichever side is compared.
+        assert count([[(0.0, -1.0, 0.1, 0)]], "magnitude", grid=grid)[0, 0, 0].tolist() == [0, 1, 0, 0]
 
 
 def test_grid_edges_and_centres():

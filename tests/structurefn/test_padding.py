@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from structurefn import padding
 from structurefn.light_curves import LightCurves
-from structurefn.padding import LENGTHS, PaddedGroup, pad_groups
+from structurefn.padding import LANES, LENGTHS, PaddedGroup, flat_points, pad_groups, strip_blocks
 
 
 def batch_of(counts, rng):
@@ -104,3 +105,64 @@ def test_dtypes_are_those_of_the_kernels():
 def test_unusable_shapes_are_refused(lengths, block):
     with pytest.raises(ValueError, match=r"must be positive, but lengths=.*give at least one positive"):
         list(pad_groups(batch_of([1], np.random.default_rng(0)), lengths, block))
+
+
+def n_pairs(n):
+    return n * (n - 1) // 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.lists(st.integers(0, 40), max_size=80),
+    rows=st.sampled_from([16, 64, 128]),
+    pairs=st.sampled_from([1, 200, 5000]),
+    seed=st.integers(0, 2**16),
+)
+def test_every_object_with_a_pair_stands_in_one_lane(counts, rows, pairs, seed):
+    batch = batch_of(counts, np.random.default_rng(seed))
+    batch.error[batch.upper_limit] = 0.25
+    batch.upper_limit[:] = False
+    seen, previous = [], 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(padding, "BLOCK_ROWS", rows)
+        patch.setattr(padding, "BLOCK_PAIRS", pairs)
+        blocks = list(strip_blocks(flat_points(batch), n_pairs))
+    for block in blocks:
+        index = block.index.reshape(-1, LANES)
+        n_rows = len(block.time)
+        assert n_rows == rows or (n_rows > rows and len(block.length) == 1)
+        assert len(block.length) == 1 or sum(map(n_pairs, block.length)) <= pairs
+        for leaf in (block.time, block.value, block.error, block.channel):
+            assert leaf.shape == (n_rows, LANES)
+        used = np.zeros((n_rows, LANES), bool)
+        for strip, first, length in zip(index, block.first_row, block.length, strict=True):
+            assert previous <= length
+            previous = length
+            assert length == max(counts[i] for i in strip if i >= 0)
+            for lane, i in enumerate(strip):
+                if i < 0:
+                    continue
+                seen.append(i)
+                own = slice(batch.offset[i], batch.offset[i + 1])
+                place = slice(first, first + counts[i]), lane
+                used[place] = True
+                time = (batch.time[own] - batch.time[own][0]).astype(np.float32)
+                np.testing.assert_array_equal(block.time[place], time)
+                np.testing.assert_array_equal(block.value[place], batch.value[own].astype(np.float32))
+                np.testing.assert_array_equal(block.error[place], batch.error[own].astype(np.float32))
+                np.testing.assert_array_equal(block.channel[place], batch.channel[own])
+        assert not used[-1].any()
+        np.testing.assert_array_equal(block.channel == -1, ~used)
+        assert (block.error[~used] == 1).all()
+        assert not block.time[~used].any()
+        assert not block.value[~used].any()
+    assert sorted(seen) == [i for i, n in enumerate(counts) if n > 1]
+
+
+def test_flat_points_end_with_none():
+    batch = batch_of([2, 0, 1], np.random.default_rng(0))
+    points = flat_points(batch)
+    assert [leaf.dtype for leaf in points] == [np.int64, *3 * [np.float32], np.int32]
+    assert [leaf[-1] for leaf in points[1:]] == [0, 0, 1, -1]
+    np.testing.assert_array_equal(points.time[[0, 2]], 0.0)
+    assert points.time[1] == np.float32(batch.time[1] - batch.time[0])
