@@ -108,6 +108,9 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
             if key == "lag_range":
                 if not _is_lag_range(value):
                     section.fail(key, "must be two positive numbers in ascending order [day]", value)
+            elif key == "weight":
+                if not is_number(value) or value <= 0:
+                    section.fail(key, "must be a number above zero", value)
             elif not isinstance(value, bool):
                 section.fail(key, "must be true or false", value)
         streams.append(StreamSpec(name, kind, channels, given))

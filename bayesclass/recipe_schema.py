@@ -18,7 +18,9 @@ STREAM_KINDS = (
 )
 PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.
-STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(STREAM_KINDS, ("nightly", "trained", "lag_range"))
+STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    STREAM_KINDS, ("nightly", "trained", "weight", "lag_range")
+)
 # Limits are of single exposures, and their counts hold detections too, so they are never trained on.
 STREAM_OPTIONS["limits"] = ("lag_range",)
 QUANTITIES = ("mag", "flux")

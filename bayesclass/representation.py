@@ -50,6 +50,8 @@ def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
         if "lag_range" in options:
             low, high = options.pop("lag_range")
             options["grid"] = replace(KINDS[spec.kind][3], lag_range=(float(low), float(high)))
+        if "weight" in options:
+            options["weight"] = float(options["weight"])
         if spec.kind in PAIR_KINDS:
             streams.append(Stream(spec.name, spec.kind, spec.channels, **options))
         else:
@@ -143,12 +145,13 @@ class Representation:
 
     def _stack(self, maps: dict[str, np.ndarray]) -> np.ndarray:
         """Put maps side by side, in the order of the streams; the originals are used up."""
+        weight = {stream.name: stream.weight for stream in self.streams}
         widths = [values.shape[1] for values in maps.values()]
         n = len(next(iter(maps.values())))
         stacked = np.empty((n, sum(widths)), dtype=np.float32)
         start = 0
         for name, width in zip(list(maps), widths, strict=True):
-            factor = np.float32(1.0 / (self.scales[name] * np.sqrt(len(widths))))
+            factor = np.float32(weight[name] / (self.scales[name] * np.sqrt(len(widths))))
             np.multiply(maps.pop(name), factor, out=stacked[:, start : start + width])
             start += width
         return stacked

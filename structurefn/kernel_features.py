@@ -45,7 +45,7 @@ class KernelFeatures:
         maps: np.ndarray,
         weights: np.ndarray,
         *,
-        gamma: float = 0.4,
+        gamma: float = 0.7,
         n_components: int = 128,
         n_landmarks: int = 800,
         n_features: int = 500,

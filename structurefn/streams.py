@@ -81,6 +81,8 @@ class Stream:
         Whether exposures of one night are averaged first.
     trained : bool
         Whether its map is among those that a classifier is trained on; never for limits.
+    weight : float
+        Factor of its map among the maps of all streams, whose mean squared norms are equal otherwise.
     grid : Grid, optional
         The kind's own by default.
 
@@ -95,6 +97,7 @@ class Stream:
     channels: tuple[str, ...]
     nightly: bool = False
     trained: bool = True
+    weight: float = 1.0
     grid: Grid = field(default=None)
 
     def __post_init__(self):
