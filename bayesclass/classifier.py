@@ -228,7 +228,7 @@ class Classifier:
     def _classify_block(self, batch: LightCurves, evidence: EvidenceTable) -> dict:
         fitted = self.fitted
         experts = fitted.experts
-        described = fitted.representation.describe(batch)
+        described = fitted.representation.describe(batch, evidence)
         got, sizes = experts.evidence(described)
         got[CONTEXT] = fitted.network.log_likelihood(evidence)
         sizes[CONTEXT] = np.zeros(batch.n_objects)

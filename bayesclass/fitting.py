@@ -102,6 +102,7 @@ def fit_model(
         streams,
         versions,
         weights,
+        evidence=evidence.take(owner),
         night=recipe.light_curves.night,
         softening=softening,
         seed=options.seed,

@@ -118,6 +118,7 @@ class Recipe:
         light_curves = parts.read_light_curves(top)
         streams = parts.read_streams(top, light_curves)
         evidence = parts.read_evidence(top, [stream.name for stream in streams])
+        parts.check_references(source, streams, evidence)
         if not streams and not evidence:
             top.fail("streams", "must have an entry, or evidence must: there is nothing to classify with")
         return cls(

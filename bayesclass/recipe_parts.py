@@ -96,6 +96,10 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
             section.fail(
                 "kind", 'belongs to quantity "mag"; of fluxes the negative ones say what limits do', kind
             )
+        if kind == "contrast":
+            section.text("reference")
+            if light_curves.quantity != "mag":
+                section.fail("kind", 'belongs to quantity "mag"', kind)
         if kind in PAIR_STREAM_KINDS and len(channels) != 2:
             section.fail(
                 "channels", "must be two channels, the same twice or an ordered pair", list(channels)
@@ -111,10 +115,31 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
             elif key == "weight":
                 if not is_number(value) or value <= 0:
                     section.fail(key, "must be a number above zero", value)
-            elif not isinstance(value, bool):
+            elif key == "limit":
+                if not is_number(value):
+                    section.fail(key, "must be a magnitude", value)
+            elif key != "reference" and not isinstance(value, bool):
                 section.fail(key, "must be true or false", value)
         streams.append(StreamSpec(name, kind, channels, given))
     return tuple(streams)
+
+
+def check_references(
+    source: str, streams: tuple[StreamSpec, ...], evidence: tuple[EvidenceSpec, ...]
+) -> None:
+    """Refuse a stream whose reference is not an archival magnitude among the evidence."""
+    usable = [
+        spec.name
+        for spec in evidence
+        if spec.kind == "continuous" and spec.unit == "mag" and spec.transform == "identity"
+    ]
+    for number, stream in enumerate(streams):
+        reference = stream.options.get("reference")
+        if reference is not None and reference not in usable:
+            raise RecipeError(
+                f"{source}: streams[{number}].reference must name a continuous evidence in mag without a "
+                f"transform ({', '.join(usable) or 'there is none'}), found {reference!r}."
+            )
 
 
 def _is_lag_range(value: object) -> bool:

@@ -15,6 +15,7 @@ STREAM_KINDS = (
     "cross-peak",
     "magnitude",
     "limits",
+    "contrast",
 )
 PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.
@@ -23,6 +24,7 @@ STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(
 )
 # Limits are of single exposures, and their counts hold detections too, so they are never trained on.
 STREAM_OPTIONS["limits"] = ("lag_range",)
+STREAM_OPTIONS["contrast"] = ("weight", "reference", "limit")
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"

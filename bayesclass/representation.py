@@ -10,6 +10,8 @@ import numpy as np
 
 from bayesclass.progress import Progress
 from bayesclass.recipe_schema import StreamSpec
+from context.evidence import EvidenceTable, State
+from structurefn.contrast import count_contrast
 from structurefn.counting import count_events
 from structurefn.kernel_features import KernelFeatures
 from structurefn.light_curves import LightCurves
@@ -50,8 +52,9 @@ def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
         if "lag_range" in options:
             low, high = options.pop("lag_range")
             options["grid"] = replace(KINDS[spec.kind][3], lag_range=(float(low), float(high)))
-        if "weight" in options:
-            options["weight"] = float(options["weight"])
+        for key in ("weight", "limit"):
+            if key in options:
+                options[key] = float(options[key])
         if spec.kind in PAIR_KINDS:
             streams.append(Stream(spec.name, spec.kind, spec.channels, **options))
         else:
@@ -92,6 +95,7 @@ class Representation:
         light_curves: LightCurves,
         weights: np.ndarray,
         *,
+        evidence: EvidenceTable | None = None,
         night: float = 0.0,
         softening: dict[str, float] | None = None,
         seed: int = 0,
@@ -105,12 +109,14 @@ class Representation:
         light_curves : LightCurves
         weights : ndarray, shape (n_objects,)
             The versions of one object share one unit.
+        evidence : EvidenceTable, optional
+            Of the same objects in the same order, for streams with a reference.
         night, softening, seed
             As in the attributes.
         progress : callable, optional
         """
         blind = cls(streams, night, softening or {}, {}, None)
-        maps, counts = blind._maps_and_counts(light_curves, progress)
+        maps, counts = blind._maps_and_counts(light_curves, evidence, progress)
         scales = {name: map_scale(values, weights) for name, values in maps.items()}
         blind = cls(streams, night, softening or {}, scales, None)
         kernel = features = None
@@ -121,19 +127,26 @@ class Representation:
         fitted = cls(streams, night, softening or {}, scales, kernel)
         return fitted, Described(features, counts, light_curves.n_detections)
 
-    def describe(self, light_curves: LightCurves) -> Described:
-        """Describe a batch of light curves, fluxes or magnitudes."""
-        maps, counts = self._maps_and_counts(light_curves, None)
+    def describe(self, light_curves: LightCurves, evidence: EvidenceTable | None = None) -> Described:
+        """Describe a batch of light curves, fluxes or magnitudes; evidence as in `fit`."""
+        maps, counts = self._maps_and_counts(light_curves, evidence, None)
         features = None if self.kernel is None else self.kernel.features(self._stack(maps))
         return Described(features, counts, light_curves.n_detections)
 
-    def _maps_and_counts(self, light_curves, progress):
+    def _maps_and_counts(self, light_curves, evidence, progress):
         magnitudes = as_magnitudes(light_curves, self.softening)
         maps, counts = {}, {}
         grids = {stream.name: stream for stream in self.streams}
-        limits = [stream for stream in self.streams if stream.kind == "limits"]
-        others = [stream for stream in self.streams if stream.kind != "limits"]
-        counted = chain(count_events(magnitudes, others, night=self.night), count_limits(magnitudes, limits))
+        chosen = {kind: [s for s in self.streams if s.kind == kind] for kind in ("limits", "contrast")}
+        others = [stream for stream in self.streams if stream.kind not in chosen]
+        counted = chain(
+            count_events(magnitudes, others, night=self.night),
+            count_limits(magnitudes, chosen["limits"]),
+            (
+                (s.name, count_contrast(magnitudes, s, *_reference(s, evidence, light_curves.n_objects)))
+                for s in chosen["contrast"]
+            ),
+        )
         for done, (name, count) in enumerate(counted):
             if grids[name].trained:
                 maps[name] = stream_map(count, grids[name].grid)
@@ -155,3 +168,13 @@ class Representation:
             np.multiply(maps.pop(name), factor, out=stacked[:, start : start + width])
             start += width
         return stacked
+
+
+def _reference(stream: Stream, evidence: EvidenceTable | None, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read archival magnitudes of a contrast, NaN where nobody looked, and whether each is a limit only."""
+    if evidence is None:
+        return np.full(n, np.nan), np.zeros(n, dtype=bool)
+    column = evidence.columns[stream.reference]
+    fainter = column.state == State.NONE
+    limit = np.nan if stream.limit is None else stream.limit
+    return np.where(fainter, limit, np.where(column.measured, column.value, np.nan)), fainter

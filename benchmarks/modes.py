@@ -1,6 +1,7 @@
 """Latent modes a class and object-to-object scatter, beside single tables, cross-validated on labelled data.
 
-Usage: python benchmarks/modes.py [crts] [ztf_bts] [--folds 5] [--seed 0] [--versions 2] [--out DIR]
+Usage: python benchmarks/modes.py [crts] [ztf_bts] [--folds 5] [--seed 0] [--versions 2] [--beside]
+           [--out DIR]
 
 Every object is held out once. Tables, modes and the trained expert are fitted on full and thinned versions of
 the other objects; log-losses are those of held-out objects at full length and thinned at random, as in
@@ -45,6 +46,14 @@ VARIANTS = {
     "scatter": {"n_modes": 1, "dirichlet": True},
     "modes + scatter": {"n_modes": 6, "dirichlet": True, "n_starts": 1},
 }
+# With --beside: the likelihoods of the default model, and the families beside them.
+BESIDE_FAMILIES = {
+    "chain": ("adjacent",),
+    "triplets": ("triplets",),
+    "magnitude": ("magnitude",),
+    "families": FAMILIES["families"],
+}
+BESIDE_VARIANTS = {"1 table": None, "modes": {"n_modes": 8, "n_starts": 1}}
 # Events of composite families share points, so that scatter alone leaves them too narrow.
 COMPOSITE = ("all pairs", "families")
 
@@ -55,6 +64,9 @@ def main():
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--versions", type=int, default=2, help="thinned versions an object, for training")
+    parser.add_argument(
+        "--beside", action="store_true", help="only families beside the default's likelihoods"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     for name in options.data:
@@ -62,7 +74,7 @@ def main():
         print(f"\n{name}\n{table.round(3).to_string(index=False)}")
         if options.out:
             options.out.mkdir(parents=True, exist_ok=True)
-            table.to_csv(options.out / f"modes_{name}.csv", index=False)
+            table.to_csv(options.out / f"modes_{name}{'_beside' * options.beside}.csv", index=False)
 
 
 class Study:
@@ -70,6 +82,8 @@ class Study:
 
     def __init__(self, data, options):
         self.options, self.start = options, time.perf_counter()
+        self.families = BESIDE_FAMILIES if options.beside else FAMILIES
+        self.variants = BESIDE_VARIANTS if options.beside else VARIANTS
         folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / data
         recipe = Recipe.load(RECIPES[data])
         objects = read_objects(folder / "objects.csv")
@@ -110,7 +124,8 @@ class Study:
         for names in self.pools(evidence):
             p = self.cross_fitted_pool({name: evidence[name] for name in names})
             losses[" + ".join(names)] = {("all" if k is None else k): self.losses(p, k) for k in LENGTHS}
-        today = losses["trained + chain, 1 table + triplets, 1 table"]
+        reference = "trained + chain, 1 table + triplets, 1 table"
+        today = losses[reference + " + magnitude, 1 table" if self.options.beside else reference]
         rows = []
         for name, found in losses.items():
             row = {"pool": name} | {k: values.mean() for k, values in found.items()}
@@ -147,13 +162,13 @@ class Study:
         tested = Described(self.features[test], {}, self.n_detections[test])
         ratio, size = trained.evidence(tested)
         yield "trained", ratio["structure function"], size["structure function"]
-        for family, kinds in FAMILIES.items():
+        for family, kinds in self.families.items():
             chosen = [stream for stream in self.streams if stream.kind in kinds]
             counts = {s.name: self.counts[s.name][train] for s in chosen}
             held = {s.name: self.counts[s.name][test] for s in chosen}
             size = sum(c.sum(axis=(1, 2, 3)) for c in held.values()).astype(float)
             own = {s.name: class_density(s, counts[s.name], membership, groups) for s in chosen}
-            for variant, settings in VARIANTS.items():
+            for variant, settings in self.variants.items():
                 if settings is None:
                     values = sum(log_likelihood(held[name], own[name]) for name in held)
                 else:
@@ -168,6 +183,9 @@ class Study:
 
     def pools(self, evidence):
         """Each likelihood alone, chains together, and both beside the trained expert."""
+        if self.options.beside:
+            default = ("trained", *(f"{family}, 1 table" for family in ("chain", "triplets", "magnitude")))
+            return [default[:3], default, *((*default, f"families, {v}") for v in self.variants)]
         alone = [(name,) for name in evidence]
         chains = [(f"chain, {v}", f"triplets, {v}") for v in VARIANTS]
         composite = [(name,) for name in evidence if name.partition(",")[0] in COMPOSITE]

@@ -46,9 +46,9 @@ class KernelFeatures:
         weights: np.ndarray,
         *,
         gamma: float = 0.7,
-        n_components: int = 128,
-        n_landmarks: int = 800,
-        n_features: int = 500,
+        n_components: int = 200,
+        n_landmarks: int = 1500,
+        n_features: int = 1000,
         seed: int = 0,
     ) -> "KernelFeatures":
         """Learn axes and landmarks.

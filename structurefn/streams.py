@@ -53,6 +53,8 @@ KINDS = {
         False,
         Grid(row_shape=(1,), column_range=(10.0, 24.0), n_columns=28),
     ),
+    # No kernel: the archival magnitude is no part of the light curve, see `structurefn.contrast`.
+    "contrast": (None, 1, False, Grid(row_shape=(2, 1), column_range=(-9.0, 5.0), n_columns=28)),
     # No kernel: which detection a limit refers to is known only from all streams, see `structurefn.limits`.
     "limits": (
         None,
@@ -85,6 +87,10 @@ class Stream:
         Factor of its map among the maps of all streams, whose mean squared norms are equal otherwise.
     grid : Grid, optional
         The kind's own by default.
+    reference : str, optional
+        Kind contrast: name of the archival magnitudes, which whoever counts provides.
+    limit : float, optional
+        Kind contrast: magnitude to which the archive was searched where it found nothing [mag].
 
     Raises
     ------
@@ -99,6 +105,8 @@ class Stream:
     trained: bool = True
     weight: float = 1.0
     grid: Grid = field(default=None)
+    reference: str | None = None
+    limit: float | None = None
 
     def __post_init__(self):
         if self.kind not in KINDS:
@@ -125,12 +133,12 @@ class Stream:
         Raises
         ------
         ValueError
-            For limits, which `structurefn.limits.count_limits` counts.
+            For limits and contrast, which `structurefn.limits` and `structurefn.contrast` count.
         """
-        if self.kind == "limits":
+        if KINDS[self.kind][0] is None:
             raise ValueError(
-                f"stream {self.name!r}: kind 'limits' has no kernel, but is to be counted with one: use "
-                "structurefn.limits.count_limits."
+                f"stream {self.name!r}: kind {self.kind!r} has no kernel, but is to be counted with one: use "
+                f"structurefn.count_{self.kind}."
             )
         return KINDS[self.kind][0]
 
