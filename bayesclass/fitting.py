@@ -31,8 +31,9 @@ from structurefn.light_curves import LightCurves
 from structurefn.magnitudes import channel_softening
 from structurefn.thinning import thinned_versions
 
-# Where the pool's weights are expected before data: chains are too narrow, the more so the longer they are.
-EXPECTED_WEIGHTS = {name: (np.log(0.5), -0.3) for name in GENERATIVE.values()}
+# Where the pool's weights are expected before data: densities tell something of a few points, and hand over
+# to the trained expert as points become many.
+EXPECTED_WEIGHTS = {name: (np.log(0.5), -1.0) for name in GENERATIVE.values()}
 
 
 class FitError(ValueError):

@@ -85,25 +85,18 @@ class Pool:
                 np.full(n_classes, SPREAD_BIAS),
             ]
         )
-        data = [jnp.asarray(x, jnp.float32) for x in (size, weights, log_prior, centre, spread)]
-        stack = jnp.zeros((0, len(allowed), n_classes)) if stack is None else jnp.asarray(stack, jnp.float32)
+        # In float64: rounding of the sum over thousands of rows stops a float32 line search far too early.
+        with jax.enable_x64(True):
+            stack = np.zeros((0, len(allowed), n_classes)) if stack is None else stack
+            data = tuple(jnp.asarray(x, jnp.float64) for x in (stack, size, weights, log_prior))
+            data += (jnp.asarray(allowed, bool), jnp.asarray(centre), jnp.asarray(spread))
 
-        @jax.jit
-        def loss(flat):
-            size, weights, log_prior, centre, spread = data
-            log_joint = _log_joint(flat, stack, size, log_prior)
-            allowed_part = jax.nn.logsumexp(jnp.where(allowed, log_joint, -jnp.inf), axis=-1)
-            fit = (weights * (allowed_part - jax.nn.logsumexp(log_joint, axis=-1))).sum()
-            return -fit + 0.5 * (((flat - centre) / spread) ** 2).sum()
+            def objective(flat):
+                value, gradient = _value_and_gradient(jnp.asarray(flat), *data)
+                return float(value), np.asarray(gradient)
 
-        value_and_gradient = jax.jit(jax.value_and_grad(loss))
-
-        def objective(flat):
-            value, gradient = value_and_gradient(jnp.asarray(flat, jnp.float32))
-            return float(value), np.asarray(gradient, np.float64)
-
-        best = minimize(objective, centre, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-        curvature = np.asarray(jax.hessian(loss)(jnp.asarray(best, jnp.float32)), np.float64)
+            best = minimize(objective, centre, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+            curvature = np.asarray(_hessian(jnp.asarray(best), *data))
         value, vector = np.linalg.eigh((curvature + curvature.T) / 2)
         noise = np.random.default_rng(seed).normal(size=(n_draws, len(best)))
         # The prior bounds the curvature from below, whatever float32 made of it.
@@ -165,6 +158,18 @@ def _centred(log_likelihood: np.ndarray) -> np.ndarray:
 
 def _split(flat: np.ndarray, n_experts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return flat[:n_experts], flat[n_experts : 2 * n_experts], flat[2 * n_experts :]
+
+
+def _loss(flat, stack, size, weights, log_prior, allowed, centre, spread):
+    """Weighted negative log score with the priors' terms."""
+    log_joint = _log_joint(flat, stack, size, log_prior)
+    allowed_part = jax.nn.logsumexp(jnp.where(allowed, log_joint, -jnp.inf), axis=-1)
+    fit = (weights * (allowed_part - jax.nn.logsumexp(log_joint, axis=-1))).sum()
+    return -fit + 0.5 * (((flat - centre) / spread) ** 2).sum()
+
+
+_value_and_gradient = jax.jit(jax.value_and_grad(_loss))
+_hessian = jax.jit(jax.hessian(_loss))
 
 
 def _log_joint(flat, stack, size, log_prior):

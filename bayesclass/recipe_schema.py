@@ -14,8 +14,8 @@ STREAM_KINDS = (
     "peak",
     "cross-peak",
     "magnitude",
-    "limits",
     "contrast",
+    "limits",
 )
 PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.

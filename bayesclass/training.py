@@ -18,7 +18,7 @@ from structurefn.streams import Stream
 
 CONTEXT = "context"
 # Candidates for the precision of the trained expert's prior.
-PRECISIONS = (0.005, 0.01, 0.02)
+PRECISIONS = (0.01, 0.02, 0.04)
 PRECISION_FOLDS = 3
 # A full curve knows most: with equal weights, curves of 100 points and more are classified worse.
 FULL_WEIGHT = 4.0
@@ -114,10 +114,12 @@ def choose_precision(sample: Sample, fold: np.ndarray) -> float:
     for k in range(min(PRECISION_FOLDS, fold.max() + 1)):
         out = fold[sample.owner[rows]] == k
         train, test = rows[~out], rows[out]
+        start = None
         for i, precision in enumerate(PRECISIONS):
             model = KernelLogistic.fit(
-                features[train], allowed[train], sample.weights[train], precision=precision
+                features[train], allowed[train], sample.weights[train], precision=precision, start=start
             )
+            start = model.theta
             log_posterior = model.log_posterior(features[test])
             kept = np.logaddexp.reduce(np.where(allowed[test], log_posterior, -np.inf), axis=1)
             scores[i] += (sample.weights[test] * kept).sum()

@@ -1,32 +1,43 @@
-"""Cross-validated figures on labelled data, beside gradient boosting on published features, in one run.
+"""Cross-validated figures on labelled data, beside gradient boosting and a random forest, in one run.
 
-Usage: python benchmarks/cross_validation.py [crts] [ztf_bts] [--folds 5] [--seed 0] [--out DIR]
+Usage: python benchmarks/cross_validation.py [crts] [ztf_bts] [eros1] [snpcc] [--folds 5] [--out DIR]
 
 Every object is held out once, with its identical copies; one model, fitted on thinned versions, is tested at
-full length and on curves thinned at random. Boosting gets light-curve's features of the same versions of the
-same training objects, with and without the recipe's context columns.
+full length and on curves thinned at random. "Structure function" is a model of its own, whose recipe has no
+context at all. Boosting and the forest get light-curve's features of the same versions of the same training
+objects, with and without the recipe's context columns.
 """
 
 import argparse
 import os
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from light_curve_features import feature_table
+from scipy.stats import rankdata
 
 from bayesclass import metrics
 from bayesclass.classifier import Classifier
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.recipe import Recipe
+from bayesclass.recipe_schema import NetworkEdges
 from bayesclass.tables import read_light_curves, read_objects
 from context.evidence import EvidenceTable
 from structurefn.thinning import thin_to, thinned_versions
 
-RECIPES = {"crts": "crts-transients", "ztf_bts": "ztf-supernovae"}
+RECIPES = {
+    "crts": "crts-transients",
+    "ztf_bts": "ztf-supernovae",
+    "eros1": "eros-variables",
+    "snpcc": "des-supernovae",
+}
 LENGTHS = (None, 40, 20, 10, 5)
+# Edges of the numbers of detections by which calibration is told apart.
+DETECTIONS = (3, 6, 11, 31, 101, 10**6)
 
 
 def context_matrix(table):
@@ -50,6 +61,50 @@ def boosting(features, labels, weights, *, max_iter=120):
     return model.fit(features, labels, sample_weight=weights)
 
 
+def forest(features, labels, weights):
+    from sklearn.ensemble import RandomForestClassifier
+
+    model = RandomForestClassifier(300, min_samples_leaf=3, n_jobs=2, random_state=0)
+    return model.fit(features, labels, sample_weight=weights)
+
+
+def without_context(recipe):
+    """Recipe of the light curve alone: no evidence, and no stream that refers to it."""
+    streams = tuple(stream for stream in recipe.streams if stream.kind != "contrast")
+    return replace(recipe, streams=streams, evidence=(), network=NetworkEdges())
+
+
+def auc(score, positive):
+    """Area under the receiver operating characteristic, from ranks."""
+    rank = rankdata(score)
+    n = positive.sum()
+    return (rank[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n))
+
+
+def calibration_by_detections(found, detections, truth, single):
+    """Class-wise ECE of the whole model and its null, all lengths together, by number of detections."""
+    p = np.concatenate([found["structure function + context", k][single] for k in LENGTHS])
+    n = np.concatenate([detections[k][single] for k in LENGTHS])
+    truth = np.tile(truth[single], len(LENGTHS))
+    rows = []
+    for low, high in pairwise(DETECTIONS):
+        here = (n >= low) & (n < high)
+        if here.sum() < 50:
+            continue
+        null, null_95 = metrics.ece_null(p[here], np.random.default_rng(0))
+        rows.append(
+            {
+                "detections": f"{low}-{high - 1}" if high < DETECTIONS[-1] else f">{low - 1}",
+                "curves": int(here.sum()),
+                "log_loss": metrics.log_loss(p[here], truth[here]),
+                "ece": metrics.classwise_ece(p[here], truth[here]),
+                "ece_null": null,
+                "ece_null_95": null_95,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def full_probability(model, features, n_classes):
     out = np.full((len(features), n_classes), 1e-9)
     out[:, model.classes_] = model.predict_proba(features)
@@ -68,11 +123,11 @@ def markdown(table):
     loss = table.pivot_table(index="evidence", columns="points", values="log_loss")
     full = table[table["points"].astype(str) == "all"].set_index("evidence")
     lengths = ["all" if k is None else k for k in LENGTHS]
-    head = [*(f"log-loss, {k}" for k in lengths), "accuracy", "macro-F1", "ECE", "its null"]
+    head = [*(f"log-loss, {k}" for k in lengths), "accuracy", "macro-F1", "AUC", "ECE", "its null"]
     lines = [f"| evidence | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     for name in table["evidence"].unique():
         cells = [f"{loss.loc[name, k]:.3f}" for k in lengths]
-        cells += [f"{full.loc[name, k]:.3f}" for k in ("accuracy", "macro_f1")]
+        cells += [f"{full.loc[name, k]:.3f}" for k in ("accuracy", "macro_f1", "auc")]
         cells += [f"{full.loc[name, k]:.4f}" for k in ("ece", "ece_null")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -117,8 +172,11 @@ def cross_validate(data, options):
         "boosting + context",
         "boosting + context, full curves",
         "boosting on context",
+        "forest",
+        "forest + context",
         "class frequencies",
     )
+    alone = without_context(recipe)
     found = {(name, k): np.zeros((len(ids), taxonomy.n_leaves)) for name in pieces + rivals for k in LENGTHS}
     spent = 0.0
     for number in range(options.folds):
@@ -126,41 +184,54 @@ def cross_validate(data, options):
         start = time.perf_counter()
         model = Classifier(recipe).fit(curves.take_objects(train), objects.iloc[train])
         spent += time.perf_counter() - start
+        # A recipe without context is a model of its own.
+        bare = (
+            model
+            if alone == recipe
+            else Classifier(alone).fit(curves.take_objects(train), objects.iloc[train])
+        )
         # Boosting is given the same cadence-blind training: full curves and thinned versions, hard labels.
         hard = train[single[train]]
         versions, owner = thinned_versions(curves.take_objects(hard), np.random.default_rng(options.seed))
         weights = 1.0 / np.bincount(owner)[owner]
         table = feature_table(versions)
         labels = y[hard[owner]]
+        both = np.column_stack([table, context[hard[owner]]])
         rival = {
             "boosting": boosting(table, labels, weights),
-            "boosting + context": boosting(np.column_stack([table, context[hard[owner]]]), labels, weights),
-            "boosting on context": boosting(context[hard], y[hard], None),
+            "boosting + context": boosting(both, labels, weights),
+            "forest": forest(table, labels, weights),
+            "forest + context": forest(both, labels, weights),
+            "boosting on context": boosting(context[hard], y[hard], None) if context.shape[1] else None,
             "boosting + context, full curves": boosting(
                 np.column_stack([features[None][hard], context[hard]]), y[hard], None, max_iter=60
             ),
         }
         frequency = np.bincount(y[hard], minlength=taxonomy.n_leaves) / len(hard)
-        columns = [spec.name for spec in recipe.evidence]
         chains = model.fitted.experts.names
         for k in LENGTHS:
             posterior = model.classify(thinned[k].take_objects(test), objects.iloc[test])
             found["structure function + context", k][test] = posterior.probability
-            found["structure function", k][test] = without(posterior, columns)
+            found["structure function", k][test] = bare.classify(thinned[k].take_objects(test)).probability
             found["context", k][test] = without(posterior, chains)
             here = {
-                "boosting": features[k][test],
-                "boosting + context": np.column_stack([features[k][test], context[test]]),
-                "boosting on context": context[test],
-                "boosting + context, full curves": np.column_stack([features[k][test], context[test]]),
+                name: context[test]
+                if name == "boosting on context"
+                else np.column_stack([features[k][test], context[test]])
+                if "context" in name
+                else features[k][test]
+                for name in rival
             }
             for name, x in here.items():
-                found[name, k][test] = full_probability(rival[name], x, taxonomy.n_leaves)
+                if rival[name] is not None:
+                    found[name, k][test] = full_probability(rival[name], x, taxonomy.n_leaves)
             found["class frequencies", k][test] = frequency
         print(f"fold {number + 1} of {options.folds} done, {spent:.0f} s in fitting", flush=True)
     rows = []
     for (name, k), p in found.items():
         p, truth = p[single], y[single]
+        if not p.any():
+            continue  # a recipe without context has no such rival
         null, high = metrics.ece_null(p, np.random.default_rng(0))
         rows.append(
             {
@@ -169,6 +240,7 @@ def cross_validate(data, options):
                 "log_loss": metrics.log_loss(p, truth),
                 "accuracy": metrics.accuracy(p, truth),
                 "macro_f1": metrics.macro_f1(p, truth),
+                "auc": auc(p[:, 0], truth == 0),
                 "ece": metrics.classwise_ece(p, truth),
                 "ece_null": null,
                 "ece_null_95": high,
@@ -177,9 +249,14 @@ def cross_validate(data, options):
     table = pd.DataFrame(rows)
     print(f"\n{data}: {single.sum()} objects, {options.folds} folds, seed {options.seed}")
     print(table.round(4).to_string(index=False))
+    detections = {k: batch.n_detections for k, batch in thinned.items()}
+    calibration = calibration_by_detections(found, detections, y, single)
+    print(f"AUC is that of {taxonomy.leaves[0]}\n")
+    print(calibration.round(4).to_string(index=False), flush=True)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         table.to_csv(options.out / f"{data}.csv", index=False)
+        calibration.to_csv(options.out / f"{data}_calibration.csv", index=False)
         (options.out / f"{data}.md").write_text(markdown(table))
 
 
