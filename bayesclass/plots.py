@@ -7,6 +7,7 @@ Figures are made without pyplot, so none is kept alive behind the caller's back 
 from bayesclass.plots_axes import new_axes, new_figure, nothing
 from bayesclass.plots_calibration import confusion, reliability, score_by_detections
 from bayesclass.plots_density import density, density_ratio, magnitudes
+from bayesclass.plots_forecast import forecast_fan, predictive_check
 from bayesclass.plots_light_curve import light_curve
 from bayesclass.plots_probability import class_probabilities, waterfall
 
@@ -15,11 +16,13 @@ __all__ = [
     "confusion",
     "density",
     "density_ratio",
+    "forecast_fan",
     "light_curve",
     "magnitudes",
     "new_axes",
     "new_figure",
     "nothing",
+    "predictive_check",
     "reliability",
     "score_by_detections",
     "waterfall",

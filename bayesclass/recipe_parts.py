@@ -133,11 +133,11 @@ def check_references(
         for spec in evidence
         if spec.kind == "continuous" and spec.unit == "mag" and spec.transform == "identity"
     ]
-    for number, stream in enumerate(streams):
+    for stream in streams:
         reference = stream.options.get("reference")
         if reference is not None and reference not in usable:
             raise RecipeError(
-                f"{source}: streams[{number}].reference must name a continuous evidence in mag without a "
+                f"{source}: streams[{stream.name}].reference must name a continuous evidence in mag, without "
                 f"transform ({', '.join(usable) or 'there is none'}), found {reference!r}."
             )
 

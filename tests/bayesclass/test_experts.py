@@ -11,6 +11,8 @@ from bayesclass.experts import TRAINED, LightCurveExperts
 from bayesclass.recipe import Recipe, RecipeError
 from bayesclass.recipe_schema import PAIR_STREAM_KINDS, STREAM_KINDS, StreamSpec
 from bayesclass.representation import Described, Representation, runtime_streams
+from context.evidence import EvidenceTable, State
+from context.evidence_spec import Condition, EvidenceSpec
 from structurefn.light_curves import LightCurves
 from structurefn.likelihood import log_non_detection
 from structurefn.limit_density import SOFTNESS
@@ -211,3 +213,64 @@ def test_recipes_with_limits_that_cannot_be(tiny_classifier, old, new, message):
     assert old in text
     with pytest.raises(RecipeError, match=message):
         Recipe.from_dict(tomllib.loads(text.replace(old, new)))
+
+
+def contrast_sample(n=40):
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {
+            "object_id": np.repeat([f"o{i}" for i in range(n)], 6),
+            "survey": "S",
+            "band": "r",
+            "mjd": np.tile(59000.0 + np.arange(6), n),
+            "mag": np.repeat(rng.uniform(15, 20, n), 6) + rng.normal(0, 0.1, 6 * n),
+            "mag_err": 0.1,
+        }
+    )
+    curves = LightCurves.from_frame(frame)
+    archive = np.where(np.arange(n) % 4 == 0, np.nan, rng.uniform(15, 21, n))
+    covered = np.where(np.arange(n) % 8 == 0, "no", "yes")
+    objects = pd.DataFrame({"object_id": curves.object_id, "archive": archive, "seen": covered})
+    spec = EvidenceSpec(
+        name="archive", kind="continuous", unit="mag", column="archive", covered=Condition("seen", "yes")
+    )
+    streams = runtime_streams(
+        (
+            StreamSpec("level", "scaled-level", ("S/r",), {"weight": 2.0}),
+            StreamSpec("contrast", "contrast", ("S/r",), {"reference": "archive", "limit": 22.0}),
+        )
+    )
+    return curves, EvidenceTable.from_frame(objects, (spec,), object_ids=curves.object_id), streams
+
+
+def test_the_contrast_joins_light_curve_and_archive():
+    curves, evidence, streams = contrast_sample()
+    n = curves.n_objects
+    representation, seen = Representation.fit(streams, curves, np.ones(n), evidence=evidence)
+    np.testing.assert_allclose(representation.describe(curves, evidence).features, seen.features, atol=1e-5)
+    # Without evidence an object is as one that nobody looked up.
+    bare = representation.describe(curves).features
+    state = evidence.columns["archive"].state
+    same = np.isclose(bare, seen.features, atol=1e-5).all(axis=1)
+    assert same[state == State.NOT_COVERED].all()
+    assert not same[state != State.NOT_COVERED].any()
+    # The order of objects changes nothing.
+    back = np.arange(n)[::-1]
+    turned = representation.describe(curves.take_objects(back), evidence.take(back))
+    np.testing.assert_allclose(turned.features, seen.features[back], atol=1e-5)
+
+
+def test_the_weight_of_a_stream_scales_its_map():
+    curves, evidence, streams = contrast_sample()
+    representation, _ = Representation.fit(streams, curves, np.ones(curves.n_objects), evidence=evidence)
+    widths = {s.name: int(np.prod(s.grid.shape)) // 2 for s in streams}
+    maps, _ = representation._maps_and_counts(curves, evidence, None)
+    stacked = representation._stack(dict(maps))
+    norm = {}
+    start = 0
+    for name in maps:
+        norm[name] = np.sqrt((stacked[:, start : start + widths[name]] ** 2).sum(1).mean())
+        start += widths[name]
+    # Mean squared norms are one over the number of streams, times the squared weight.
+    np.testing.assert_allclose(norm["level S/r"], 2.0 / np.sqrt(2), rtol=1e-5)
+    np.testing.assert_allclose(norm["contrast S/r"], 1.0 / np.sqrt(2), rtol=1e-5)

@@ -1,5 +1,7 @@
 """The pool: known weights are found again, and its optimum is that of a direct minimisation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -138,3 +140,22 @@ def test_dictionary_and_back(rng):
     assert again.experts == pool.experts
     for name in ("log_prior", "log_weight", "exponent", "bias", "draws"):
         np.testing.assert_array_equal(getattr(again, name), getattr(pool, name))
+
+
+def test_the_optimum_is_reached_with_many_rows_of_large_evidence(rng):
+    """Rounding must not end the search: the gradient, taken by hand in float64, is zero at the end."""
+    evidence, sizes, allowed = simulate(rng, 30000, (np.log(0.02), np.log(0.9)), -0.4)
+    evidence["chain"] *= 40
+    pool = Pool.fit(evidence, sizes, allowed, np.ones(30000), LOG_PRIOR, n_draws=1)
+
+    def loss(shift):
+        changed = replace(pool, log_weight=pool.log_weight + shift)
+        log_p = log_softmax(sum(changed.terms(evidence, sizes).values()), axis=1)
+        return -logsumexp(log_p, b=allowed, axis=1).sum() + 0.5 * (changed.log_weight**2).sum()
+
+    for k in range(2):
+        step = 1e-3 * np.eye(2)[k]
+        slope = (loss(step) - loss(-step)) / 2e-3
+        curvature = (loss(step) - 2 * loss(np.zeros(2)) + loss(-step)) / 1e-6
+        # Less than a hundredth of its own standard deviation from the optimum.
+        assert abs(slope) / curvature < 0.01 / np.sqrt(curvature)

@@ -211,6 +211,10 @@ def edit(path, value):
         (["streams", 1, "lag_range"], [0, 9], r"lag_range must be two positive numbers in ascending order"),
         (["streams", 1, "lag_range"], "long", r"lag_range must be two positive numbers"),
         (["streams", 0, "kind"], "cross-paek", "did you mean cross-peak"),
+        (["streams", 1, "weight"], 0, r"streams\[peak\].weight must be a number above zero, found 0"),
+        (["streams", 1, "weight"], "high", "weight must be a number above zero"),
+        (["streams", 1, "kind"], "contrast", r"streams\[peak\].reference is missing"),
+        (["streams", 0, "kind"], "limits", 'kind belongs to quantity "mag"'),
         (["evidence", 0, "name"], "class", "name must differ"),
         (["evidence", 0, "name"], "peak", "name must differ"),
         (["evidence", 0, "name"], None, r"evidence\[1\].name is missing"),
@@ -279,3 +283,25 @@ def test_shipped_channels_are_those_of_the_data(name, data_dir):
     pairs = pd.read_parquet(data_dir / FOLDERS[name] / "lightcurves.parquet", columns=["survey", "band"])
     found = pairs.drop_duplicates()
     assert set(found["survey"] + "/" + found["band"]) == set(Recipe.load(name).light_curves.channels)
+
+
+def contrast_recipe(**changed):
+    data = tomllib.loads(MINIMAL)
+    data["light_curves"] |= {"quantity": "mag"}
+    del data["light_curves"]["softening"]
+    stream = {"name": "contrast", "kind": "contrast", "channels": ["S/g"], "reference": "archive"}
+    data["streams"].append(stream | changed)
+    data["evidence"].append({"name": "archive", "column": "a", "kind": "continuous", "unit": "mag"})
+    return data
+
+
+def test_a_contrast_refers_to_an_archival_magnitude():
+    recipe = Recipe.from_dict(contrast_recipe(limit=22.0, weight=0.8))
+    assert recipe.streams[-1].options == {"weight": 0.8, "reference": "archive", "limit": 22.0}
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    with pytest.raises(
+        RecipeError, match=r"streams\[contrast\].reference must name .*\(archive\), found 'z'"
+    ):
+        Recipe.from_dict(contrast_recipe(reference="z"))
+    with pytest.raises(RecipeError, match=r"streams\[contrast\].limit must be a magnitude, found 'faint'"):
+        Recipe.from_dict(contrast_recipe(limit="faint"))
