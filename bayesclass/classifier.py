@@ -173,12 +173,14 @@ class Classifier:
         reasons = {
             name: np.concatenate([part["reasons"][name] for part in parts]) for name in parts[0]["reasons"]
         }
+        limits_used = any(stream.kind == "limits" for stream in self.recipe.streams)
+        remarks = object_remarks(batch, evidence, objects is not None, limits_used=limits_used)
         return Posterior(
             object_id=batch.object_id,
             taxonomy=self.recipe.taxonomy,
             n_detections=batch.n_detections,
             n_upper_limits=batch.n_upper_limits,
-            warnings=object_remarks(batch, evidence, objects is not None),
+            warnings=remarks,
             reasons=reasons,
             **joined,
         )

@@ -20,8 +20,8 @@ NIGHT = 0.3
 
 def every_kind():
     streams = []
-    for kind, (_, n_channels, _, _) in KINDS.items():
-        if kind == "limits":
+    for kind, (kernel, n_channels, _, _) in KINDS.items():
+        if kernel is None:
             continue
         for nightly in (False, True):
             streams.append(Stream(f"{kind} {nightly}", kind, ("S/g",) * n_channels, nightly=nightly))
@@ -151,9 +151,10 @@ def test_a_point_that_can_not_be_used_is_refused_and_leaves_no_trace(point, mess
     assert counts.n_points == 0
 
 
-def test_limits_are_no_detections():
-    with pytest.raises(ValueError, match="leave such streams out"):
-        OnlineCounts([Stream("l", "limits", ("S/g", "S/r"))], CHANNELS)
+def test_limits_and_contrasts_are_more_than_detections():
+    for stream in (Stream("l", "limits", ("S/g", "S/r")), Stream("c", "contrast", ("S/g",))):
+        with pytest.raises(ValueError, match="leave such streams out"):
+            OnlineCounts([stream], CHANNELS)
 
 
 def test_example():
