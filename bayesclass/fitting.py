@@ -106,6 +106,7 @@ def fit_model(
         evidence=evidence.take(owner),
         night=recipe.light_curves.night,
         softening=softening,
+        systematic=recipe.light_curves.systematic,
         seed=options.seed,
         progress=progress,
     )

@@ -24,9 +24,9 @@ from structurefn.limit_density import limit_density
 from structurefn.response import response_matrix
 from structurefn.streams import Stream
 
-KERNEL_ARRAYS = ("mean", "basis", "landmarks", "whitening")
+KERNEL_ARRAYS = ("mean", "basis", "landmarks")
 # Half precision where 1e-3 relative is far below the statistical error, and size matters.
-HALF = ("basis", "whitening", "draws")
+HALF = ("basis", "landmarks", "draws")
 
 
 def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -53,7 +53,10 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
     if representation.kernel is not None:
         manifest["kernel"] = {"gamma": float(representation.kernel.gamma)}
         parts = {name: getattr(representation.kernel, name) for name in KERNEL_ARRAYS}
-        parts |= {"theta": experts.trained.theta, "draws": experts.trained.draws}
+        # The whitening is larger than what it does to the few classes' weights.
+        whitening, trained = representation.kernel.whitening, experts.trained
+        trained = trained if whitening is None else trained.folded(whitening)
+        parts |= {"theta": trained.theta, "draws": trained.draws}
         for name, values in parts.items():
             arrays[f"kernel/{name}"] = values.astype(np.float16 if name in HALF else np.float32)
     meta, network_arrays = fitted.network.to_arrays()
@@ -99,7 +102,9 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
     kernel = trained = None
     if manifest["kernel"] is not None:
         parts = {name: arrays[f"kernel/{name}"].astype(np.float32) for name in KERNEL_ARRAYS}
-        kernel = KernelFeatures(**parts, gamma=manifest["kernel"]["gamma"])
+        whitening = arrays.get("kernel/whitening")
+        whitening = None if whitening is None else whitening.astype(np.float32)
+        kernel = KernelFeatures(**parts, whitening=whitening, gamma=manifest["kernel"]["gamma"])
         trained = KernelLogistic(arrays["kernel/theta"], arrays["kernel/draws"].astype(np.float32))
     prefix = "network/"
     network = BayesianNetwork.from_arrays(
@@ -108,7 +113,12 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
     )
     fitted = Fitted(
         representation=Representation(
-            streams, recipe.light_curves.night, manifest["softening"], manifest["scales"], kernel
+            streams,
+            recipe.light_curves.night,
+            manifest["softening"],
+            manifest["scales"],
+            kernel,
+            recipe.light_curves.systematic,
         ),
         experts=LightCurveExperts(streams, densities, trained, arrays["experts/log_train"]),
         network=network,

@@ -48,7 +48,7 @@ def read_classes(top: Section) -> ClassSpec:
 
 def read_light_curves(top: Section) -> LightCurveSpec:
     """Read [light_curves]."""
-    keys = ("quantity", "photometry", "channels", "night", "softening", "aliases")
+    keys = ("quantity", "photometry", "channels", "night", "systematic", "softening", "aliases")
     section = top.table("light_curves", keys, required=True)
     quantity = section.choice("quantity", QUANTITIES)
     channels = section.strings("channels")
@@ -77,6 +77,7 @@ def read_light_curves(top: Section) -> LightCurveSpec:
         photometry=section.choice("photometry", PHOTOMETRY),
         channels=channels,
         night=section.number("night", at_least=0.0, default=0.0),
+        systematic=section.number("systematic", at_least=0.0, default=0.0),
         softening={channel: float(flux) for channel, flux in softening.data.items()},
         aliases=dict(aliases.data),
     )

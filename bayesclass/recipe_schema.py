@@ -54,6 +54,8 @@ class LightCurveSpec:
         "SURVEY/band"; others are set aside.
     night : float
         Exposures of a channel closer than this [day] are averaged where chains are formed; 0 is never.
+    systematic : float
+        Added in quadrature to every error [mag].
     softening : dict of str to float
         Channel -> flux below which the asinh magnitude is linear; quantity "flux" only.
     aliases : dict of str to str
@@ -64,6 +66,7 @@ class LightCurveSpec:
     photometry: str
     channels: tuple[str, ...]
     night: float = 0.0
+    systematic: float = 0.0
     softening: dict[str, float] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
 

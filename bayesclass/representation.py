@@ -16,7 +16,7 @@ from structurefn.counting import count_events
 from structurefn.kernel_features import KernelFeatures
 from structurefn.light_curves import LightCurves
 from structurefn.limits import count_limits
-from structurefn.magnitudes import as_magnitudes
+from structurefn.magnitudes import as_magnitudes, with_systematic
 from structurefn.maps import map_scale, stream_map
 from structurefn.streams import KINDS, PAIR_KINDS, Stream
 
@@ -80,6 +80,8 @@ class Representation:
         Trained stream -> scale of its maps.
     kernel : KernelFeatures or None
         On the maps of the trained streams; None for a recipe without any.
+    systematic : float
+        Added in quadrature to every error [mag].
     """
 
     streams: tuple[Stream, ...]
@@ -87,6 +89,7 @@ class Representation:
     softening: dict[str, float]
     scales: dict[str, float]
     kernel: KernelFeatures | None
+    systematic: float = 0.0
 
     @classmethod
     def fit(
@@ -98,6 +101,7 @@ class Representation:
         evidence: EvidenceTable | None = None,
         night: float = 0.0,
         softening: dict[str, float] | None = None,
+        systematic: float = 0.0,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> tuple[Representation, Described]:
@@ -111,20 +115,20 @@ class Representation:
             The versions of one object share one unit.
         evidence : EvidenceTable, optional
             Of the same objects in the same order, for streams with a reference.
-        night, softening, seed
+        night, softening, systematic, seed
             As in the attributes.
         progress : callable, optional
         """
-        blind = cls(streams, night, softening or {}, {}, None)
+        blind = cls(streams, night, softening or {}, {}, None, systematic)
         maps, counts = blind._maps_and_counts(light_curves, evidence, progress)
         scales = {name: map_scale(values, weights) for name, values in maps.items()}
-        blind = cls(streams, night, softening or {}, scales, None)
+        blind = replace(blind, scales=scales)
         kernel = features = None
         if maps:
             stacked = blind._stack(maps)
             kernel = KernelFeatures.fit(stacked, weights, seed=seed)
             features = kernel.features(stacked)
-        fitted = cls(streams, night, softening or {}, scales, kernel)
+        fitted = replace(blind, kernel=kernel)
         return fitted, Described(features, counts, light_curves.n_detections)
 
     def describe(self, light_curves: LightCurves, evidence: EvidenceTable | None = None) -> Described:
@@ -134,7 +138,7 @@ class Representation:
         return Described(features, counts, light_curves.n_detections)
 
     def _maps_and_counts(self, light_curves, evidence, progress):
-        magnitudes = as_magnitudes(light_curves, self.softening)
+        magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)
         maps, counts = {}, {}
         grids = {stream.name: stream for stream in self.streams}
         chosen = {kind: [s for s in self.streams if s.kind == kind] for kind in ("limits", "contrast")}

@@ -13,7 +13,7 @@ from structurefn.light_curves import LightCurveError, LightCurves, concatenate
 from structurefn.likelihood import expected_log_likelihood, log_likelihood, log_non_detection
 from structurefn.limit_density import fit_limit_density, limit_density
 from structurefn.limits import count_limits
-from structurefn.magnitudes import as_magnitudes, channel_softening
+from structurefn.magnitudes import as_magnitudes, channel_softening, with_systematic
 from structurefn.maps import map_scale, square_root_map, stream_map
 from structurefn.modes import ModeDensities
 from structurefn.modes_fit import class_density, fit_modes
@@ -68,4 +68,5 @@ __all__ = [
     "stream_map",
     "thin_to",
     "thinned_versions",
+    "with_systematic",
 ]

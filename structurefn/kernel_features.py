@@ -24,7 +24,9 @@ class KernelFeatures:
     ----------
     mean, basis : ndarray, shapes (cells,) and (cells, n_components)
     landmarks : ndarray, shape (n_landmarks, n_components)
-    whitening : ndarray, shape (n_landmarks, n_features)
+    whitening : ndarray, shape (n_landmarks, n_features), or None
+        None where a classifier's weights hold it already (see `KernelLogistic.folded`): the features are then
+        the kernel itself.
     gamma : float
         Inverse squared width of the kernel, in units of the maps' mean squared norm.
 
@@ -36,7 +38,7 @@ class KernelFeatures:
     mean: np.ndarray
     basis: np.ndarray
     landmarks: np.ndarray
-    whitening: np.ndarray
+    whitening: np.ndarray | None
     gamma: float
 
     @classmethod
@@ -82,7 +84,8 @@ class KernelFeatures:
         """Features with a constant as the last, shape (n, n_features + 1)."""
         low = (maps - self.mean) @ self.basis
         kernel = np.exp(-self.gamma * _squared_distance(low, self.landmarks))
-        features = (kernel @ self.whitening).astype(np.float32)
+        features = kernel if self.whitening is None else kernel @ self.whitening
+        features = features.astype(np.float32)
         return np.concatenate([features, np.ones((len(maps), 1), np.float32)], axis=1)
 
 

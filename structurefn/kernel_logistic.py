@@ -71,6 +71,20 @@ class KernelLogistic:
             )
         return cls(theta, draws)
 
+    def folded(self, whitening: np.ndarray) -> "KernelLogistic":
+        r"""Return the same classifier on the kernel itself, :math:`\varphi \theta = k (W \theta)`.
+
+        Parameters
+        ----------
+        whitening : ndarray, shape (n_landmarks, n_features)
+            W of the features' `KernelFeatures`.
+        """
+
+        def fold(theta):
+            return np.concatenate([whitening @ theta[..., :-1, :], theta[..., -1:, :]], axis=-2)
+
+        return KernelLogistic(fold(self.theta), fold(self.draws))
+
     def log_posterior(self, features: np.ndarray, *, draws: bool = False) -> np.ndarray:
         """Log class probabilities, shape (n, n_classes), or (n_draws, n, n_classes) of the draws."""
         if draws:

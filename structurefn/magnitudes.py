@@ -51,3 +51,34 @@ def as_magnitudes(light_curves: LightCurves, softening: dict[str, float]) -> Lig
     value = ZERO_POINT - POGSON * (np.arcsinh(flux / (2.0 * b)) + np.log(b))
     error = POGSON * light_curves.error / np.sqrt(flux**2 + 4.0 * b**2)
     return LightCurves(**(light_curves.__dict__ | {"value": value, "error": error, "quantity": "mag"}))
+
+
+def with_systematic(light_curves: LightCurves, systematic: float) -> LightCurves:
+    r"""Add a systematic error to every error, :math:`s^2 \leftarrow s^2 + s_\mathrm{sys}^2`.
+
+    Parameters
+    ----------
+    light_curves : LightCurves
+        Magnitudes.
+    systematic : float
+        Not negative [mag]; zero returns the batch unchanged.
+
+    Returns
+    -------
+    LightCurves
+
+    Raises
+    ------
+    ValueError
+        If `systematic` is negative or not finite, or the batch holds fluxes.
+    """
+    if not (np.isfinite(systematic) and systematic >= 0):
+        raise ValueError(f"systematic must be finite and not negative, but it is {systematic!r}: give mag.")
+    if light_curves.quantity != "mag":
+        raise ValueError(
+            f"A systematic error is in magnitudes, but the batch holds {light_curves.quantity}: use "
+            "as_magnitudes first."
+        )
+    if systematic == 0:
+        return light_curves
+    return LightCurves(**(light_curves.__dict__ | {"error": np.hypot(light_curves.error, systematic)}))

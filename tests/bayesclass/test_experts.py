@@ -274,3 +274,14 @@ def test_the_weight_of_a_stream_scales_its_map():
     # Mean squared norms are one over the number of streams, times the squared weight.
     np.testing.assert_allclose(norm["level S/r"], 2.0 / np.sqrt(2), rtol=1e-5)
     np.testing.assert_allclose(norm["contrast S/r"], 1.0 / np.sqrt(2), rtol=1e-5)
+
+
+def test_a_systematic_error_is_as_larger_errors():
+    curves, evidence, streams = contrast_sample()
+    n = curves.n_objects
+    _, wide = Representation.fit(streams, curves, np.ones(n), evidence=evidence, systematic=0.2)
+    larger = replace(curves, error=np.hypot(curves.error, 0.2))
+    _, same = Representation.fit(streams, larger, np.ones(n), evidence=evidence)
+    _, plain = Representation.fit(streams, curves, np.ones(n), evidence=evidence)
+    np.testing.assert_allclose(wide.features, same.features, atol=1e-6)
+    assert not np.allclose(wide.features, plain.features, atol=1e-3)

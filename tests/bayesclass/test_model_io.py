@@ -36,7 +36,13 @@ def test_everything_returns(tiny_classifier, packed):
         assert (again.strength, again.tail) == (density.strength, density.tail)
         # Logarithms of probabilities that passed through float32.
         np.testing.assert_allclose(again.observed, density.observed, atol=1e-5)
-    np.testing.assert_array_equal(fitted.experts.trained.theta, original.fitted.experts.trained.theta)
+    # The kernel's whitening is in the classifier's weights.
+    kernel = original.fitted.representation.kernel
+    features = np.random.default_rng(0).normal(size=(5, len(kernel.landmarks)))
+    one = original.fitted.experts.trained.log_posterior(np.c_[features @ kernel.whitening, np.ones(5)])
+    two = fitted.experts.trained.log_posterior(np.c_[features, np.ones(5)])
+    np.testing.assert_allclose(two, one, atol=1e-3)
+    assert fitted.representation.kernel.whitening is None
     np.testing.assert_array_equal(fitted.pool.draws, original.fitted.pool.draws)
     np.testing.assert_array_equal(fitted.sets.threshold, original.fitted.sets.threshold)
     np.testing.assert_array_equal(fitted.novelty.quantiles, original.fitted.novelty.quantiles)
@@ -56,7 +62,7 @@ def test_saved_and_loaded_it_answers_alike(tiny_classifier, tmp_path):
     original.save(tmp_path / "model")
     loaded = Classifier.load(tmp_path / "model")
     one, two = (c.classify(tiny_classifier.light_curves, tiny_classifier.objects) for c in (original, loaded))
-    # Half precision keeps 11 bits of basis, whitening and draws, 5e-4 relative; the features are sums of
+    # Half precision keeps 11 bits of basis, landmarks and draws, 5e-4 relative; the features are sums of
     # hundreds of such terms of either sign, which leaves about the same in probabilities.
     np.testing.assert_allclose(two.probability, one.probability, atol=5e-3)
     np.testing.assert_allclose(two.draws, one.draws, atol=2e-2)

@@ -184,6 +184,7 @@ def edit(path, value):
         (["light_curves", "channels"], ["S/g", "S/r", "S/g"], "'S/g' is there twice"),
         (["light_curves", "night"], -1, "night must be a finite number of 0 or more, found -1"),
         (["light_curves", "night"], float("nan"), "night must be a finite number"),
+        (["light_curves", "systematic"], -0.1, "systematic must be a finite number of 0 or more"),
         (["light_curves", "night"], True, "night must be a finite number"),
         (["light_curves", "softening", "S/r"], 0, "softening.S/r must be a flux above zero"),
         (["light_curves", "softening", "S/z"], 1, "softening.S/z must be among S/g, S/r"),

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from structurefn.light_curves import LightCurves
-from structurefn.magnitudes import POGSON, ZERO_POINT, as_magnitudes, channel_softening
+from structurefn.magnitudes import POGSON, ZERO_POINT, as_magnitudes, channel_softening, with_systematic
 
 FLUX = np.array([-300.0, -5.0, 0.0, 0.3, 5.0, 80.0, 1e4, 1e7])
 B = 2.5
@@ -73,3 +73,15 @@ def test_magnitudes_are_left_alone():
 def test_softening_is_the_median_error_of_detections():
     light_curves = fluxes(error=np.array([1.0, 2, 3, 4, 5, 6, 7, 100.0]), limit=[False] * 7 + [True])
     assert channel_softening(light_curves) == pytest.approx({"S/g": 4.0})
+
+
+def test_systematic_errors_add_in_quadrature():
+    plain = as_magnitudes(fluxes(), {"S/g": B})
+    assert with_systematic(plain, 0.0) is plain
+    wider = with_systematic(plain, 0.3)
+    np.testing.assert_allclose(wider.error**2, plain.error**2 + 0.09)
+    np.testing.assert_array_equal(wider.value, plain.value)
+    with pytest.raises(ValueError, match=r"not negative, but it is -0\.1"):
+        with_systematic(plain, -0.1)
+    with pytest.raises(ValueError, match="but the batch holds flux: use as_magnitudes"):
+        with_systematic(fluxes(), 0.1)
