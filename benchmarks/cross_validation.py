@@ -106,8 +106,9 @@ def calibration_by_detections(found, detections, truth, single):
 
 
 def full_probability(model, features, n_classes):
+    # A forest says zero where no tree votes for a class, and one such object makes the log-loss infinite.
     out = np.full((len(features), n_classes), 1e-9)
-    out[:, model.classes_] = model.predict_proba(features)
+    out[:, model.classes_] = np.maximum(model.predict_proba(features), 1e-4)
     return out / out.sum(axis=1, keepdims=True)
 
 
@@ -138,6 +139,7 @@ def main():
     parser.add_argument("data", nargs="*", default=sorted(RECIPES), help=" or ".join(sorted(RECIPES)))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--without-context", action="store_true", help="the light curve alone, in all rows")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     for name in options.data:
@@ -147,6 +149,8 @@ def main():
 def cross_validate(data, options):
     folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / data
     recipe = Recipe.load(RECIPES[data])
+    if options.without_context:
+        recipe = without_context(recipe)
     recipe = replace(recipe, fit=replace(recipe.fit, draws=0, seed=options.seed))
     taxonomy = recipe.taxonomy
     objects = read_objects(folder / "objects.csv")
