@@ -81,7 +81,7 @@ class Forecast:
         return Forecast(self.edges, self.probability[np.arange(len(index)), index])
 
     def mixed(self, class_probability: np.ndarray) -> "Forecast":
-        """Mix the classes with these probabilities, shape (n, C) or (C,), normalised here.
+        """Mix the classes with these probabilities, shape (n, C), or (1, C) or (C,) for all, normalised here.
 
         Raises
         ------
@@ -92,7 +92,7 @@ class Forecast:
             raise ValueError("Only forecasts by class can be mixed, but this one is mixed: forecast anew.")
         n, n_classes, _ = self.probability.shape
         weight = np.asarray(class_probability, dtype=np.float64)
-        if weight.shape not in {(n, n_classes), (n_classes,)}:
+        if weight.shape not in {(n, n_classes), (1, n_classes), (n_classes,)}:
             raise ValueError(
                 f"class_probability must be of shape ({n}, {n_classes}) or ({n_classes},), but "
                 f"class_probability.shape={weight.shape}: give one number a forecast and class."

@@ -243,7 +243,8 @@ def _sorted_by_length(light_curves: LightCurves, names: tuple[str, str]):
 
 
 def _channel_pair(channels: str | Sequence[str]) -> tuple[str, str]:
-    names = (channels, channels) if isinstance(channels, str) else tuple(channels)
+    names = (channels,) if isinstance(channels, str) else tuple(channels)
+    names = 2 * names if len(names) == 1 else names
     if len(names) != 2:
         raise ValueError(
             f"channels must be one name or a pair (earlier, later), but {list(names)} were given: "
