@@ -44,7 +44,7 @@ def context_matrix(table):
     """Measured values of the evidence columns (NaN elsewhere) and their states, for boosting."""
     columns = [np.where(c.state == 0, c.value, np.nan) for c in table.columns.values()]
     states = [c.state.astype(float) for c in table.columns.values()]
-    return np.column_stack(columns + states)
+    return np.column_stack(columns + states) if columns else np.zeros((len(table.object_id), 0))
 
 
 def boosting(features, labels, weights, *, max_iter=120):
