@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesclass.representation import GENERATIVE, Described
-from structurefn.density import Density, fit_density
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.likelihood import log_likelihood
-from structurefn.limit_density import fit_limit_density
 from structurefn.limits import depth_counts
-from structurefn.response import response_matrix
+from structurefn.response import Density
+from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 
 TRAINED = "structure function"
@@ -72,7 +71,7 @@ class LightCurveExperts:
         """
         membership = allowed * (weights / allowed.sum(axis=1))[:, None]
         densities = {
-            stream.name: _fit_density(stream, described.counts[stream.name], membership, groups)
+            stream.name: class_density(stream, described.counts[stream.name], membership, groups)
             for stream in streams
             if stream.kind in GENERATIVE
         }
@@ -130,21 +129,3 @@ class LightCurveExperts:
     def _ratio(self, described: Described, *, draws: bool) -> np.ndarray:
         ratio = self.trained.log_posterior(described.features, draws=draws) - self.log_train
         return np.where(described.n_detections[:, None] > 0, ratio, 0.0)
-
-
-def _fit_density(stream: Stream, counts: np.ndarray, membership: np.ndarray, groups: np.ndarray) -> Density:
-    """Density of one stream; triplets back off to the two-dimensional table of the same events."""
-    grid = stream.grid
-    if stream.kind == "limits":
-        return fit_limit_density(counts, membership, grid, groups=groups)
-    response = response_matrix(grid.column_edges, grid.error_centres)
-    parent = None
-    if stream.kind == "triplets":
-        n_first, n_second, n_change = grid.row_shape
-        axes = counts.reshape(len(counts), *grid.row_shape, *grid.shape[1:])
-        pairs = fit_density(axes.sum(axis=(1, 3)), membership, response, groups=groups).true
-        spread = np.broadcast_to(
-            pairs[:, None, :, None, :], (len(pairs), n_first, n_second, n_change, grid.n_columns)
-        )
-        parent = spread.reshape(len(pairs), grid.n_rows, grid.n_columns)
-    return fit_density(counts, membership, response, row_shape=grid.row_shape, parent=parent, groups=groups)

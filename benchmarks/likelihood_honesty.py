@@ -22,9 +22,9 @@ from structurefn.counting import count_events
 from structurefn.density import fit_density
 from structurefn.light_curves import LightCurves
 from structurefn.likelihood import log_likelihood
-from structurefn.modes_fit import class_density
 from structurefn.response import Density, response_matrix
 from structurefn.simulate_chains import simulate_chains
+from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 
 PAIRS = Stream("pairs", "adjacent", ("S/r",))

@@ -28,7 +28,8 @@ from bayesclass.tables import read_light_curves, read_objects
 from bayesclass.training import version_weights
 from structurefn.counting import count_events
 from structurefn.likelihood import log_likelihood
-from structurefn.modes_fit import class_density, fit_modes
+from structurefn.modes_fit import fit_modes
+from structurefn.stream_density import class_density
 from structurefn.thinning import thin_to, thinned_versions
 
 RECIPES = {"crts": "crts-transients", "ztf_bts": "ztf-supernovae"}

@@ -16,7 +16,7 @@ from structurefn.limits import count_limits
 from structurefn.magnitudes import as_magnitudes, channel_softening, with_systematic
 from structurefn.maps import map_scale, square_root_map, stream_map
 from structurefn.modes import ModeDensities
-from structurefn.modes_fit import class_density, fit_modes
+from structurefn.modes_fit import fit_modes
 from structurefn.modes_scatter import dirichlet_multinomial
 from structurefn.nightly import nightly_means
 from structurefn.online import OnlineCounts
@@ -24,6 +24,7 @@ from structurefn.response import response_matrix
 from structurefn.scoring import stream_log_likelihood
 from structurefn.simulate import simulate_peak_curves
 from structurefn.simulate_chains import simulate_chains
+from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 from structurefn.thinning import thin_to, thinned_versions
 

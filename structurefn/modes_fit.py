@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import logsumexp
 
-from structurefn.density import Density, fit_density, fold_of_object
+from structurefn.density import Density, fold_of_object
 from structurefn.modes import ModeDensities
 from structurefn.modes_em import (
     Events,
@@ -18,9 +18,10 @@ from structurefn.modes_em import (
     stream_log_likelihood,
 )
 from structurefn.response import response_matrix
+from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 
-__all__ = ["class_density", "fit_modes"]
+__all__ = ["fit_modes"]
 
 # Candidates for the number of modes of a class, and for the concentration of objects about their mode.
 N_MODES = (1, 2, 4, 8, 12)
@@ -125,32 +126,6 @@ def fit_modes(
     options = {"tail": setting.tail, "strength": setting.strength}
     densities = {name: Density.from_true(tables.true[name], response[name], **options) for name in response}
     return ModeDensities(densities, tables.owner, tables.log_weight, tempering, tables.concentration)
-
-
-def class_density(
-    stream: Stream,
-    counts: np.ndarray,
-    membership: np.ndarray,
-    groups: np.ndarray | None,
-    like: Density | None = None,
-) -> Density:
-    """Fit one table a class; triplets back off to the two-dimensional table of the same events.
-
-    Parameters as of `fit_modes` and `fit_density`; `like` is a density whose strength is used again.
-    """
-    grid = stream.grid
-    response = response_matrix(grid.column_edges, grid.error_centres)
-    options = {"groups": groups, "strength": None if like is None else like.strength}
-    parent = None
-    if stream.kind == "triplets":
-        n_first, n_second, n_change = grid.row_shape
-        axes = counts.reshape(len(counts), *grid.row_shape, *grid.shape[1:])
-        pairs = fit_density(axes.sum(axis=(1, 3)), membership, response, groups=groups).true
-        shape = (len(pairs), n_first, n_second, n_change, grid.n_columns)
-        parent = np.broadcast_to(pairs[:, None, :, None, :], shape).reshape(
-            len(pairs), grid.n_rows, grid.n_columns
-        )
-    return fit_density(counts, membership, response, row_shape=grid.row_shape, parent=parent, **options)
 
 
 @dataclass(frozen=True, eq=False)

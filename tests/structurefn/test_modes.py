@@ -12,9 +12,10 @@ from structurefn.grids import Grid
 from structurefn.likelihood import log_likelihood
 from structurefn.modes import ModeDensities, tempering_factor
 from structurefn.modes_em import Events, Tables, em, joint_log_likelihood, starting_share
-from structurefn.modes_fit import GROUPS_A_MODE, class_density, fit_modes
+from structurefn.modes_fit import GROUPS_A_MODE, fit_modes
 from structurefn.modes_scatter import dirichlet_multinomial, effective_counts
 from structurefn.response import response_matrix
+from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 
 GRID = Grid((2,), (-2.0, 2.0), 10, column_scale=0.2, error_range=(0.02, 0.3), n_errors=2, lag_range=(1, 100))
