@@ -42,7 +42,8 @@ format: .venv/.ready
 	@$(PYTHON) -m ruff format .
 
 benchmarks: .venv/.ready
-	@set -e; for name in network_inference structure_functions cross_validation; do \
+	@set -e; for name in network_inference structure_functions likelihood_honesty forecasts upper_limits ingredients modes \
+	    cross_validation; do \
 	    echo "== $$name"; $(PYTHON) benchmarks/$$name.py; done
 
 wheel-test: .venv/.ready
