@@ -53,7 +53,7 @@ def _lag_bin(lag: Array, limits: tuple[float, float], n_bins: int) -> Array:
 
 def _column(x: Array, grid: Grid) -> Array:
     inner = grid.column_edges[1:-1]
-    if grid.n_columns % 2 or grid.column_range[0] != -grid.column_range[1]:
+    if grid.n_columns % 2 or not np.allclose(inner, -inner[::-1], rtol=1e-6, atol=1e-9):
         return _bin(x, inner)
     # Edges that mirror each other are compared once, by size. The bits of float32 are in the order of their
     # size; one less for negative numbers, since those on an edge belong to the bin towards zero.
@@ -130,7 +130,7 @@ def pair_cells(
     use = (one.channel == channels[0]) & (two.channel == channels[1])
     change = two.value - one.value
     variance = one.error**2 + two.error**2
-    row = _lag_bin(two.time - one.time, grid.lag_range, grid.n_rows)
+    row = _bin(two.time - one.time, grid.lag_edges[1:-1])
     cell = _cell(row, change / jnp.sqrt(variance) if scaled else change, variance, grid)
     n_cells = grid.n_rows * grid.n_errors * grid.n_columns
     lane = jnp.arange(cell.shape[1], dtype=jnp.int32)
@@ -145,7 +145,7 @@ def adjacent_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) ->
     """
     other = _later(points, 1)
     use = (points.channel == channels[0]) & (other.channel == channels[0])
-    row = _lag_bin(other.time - points.time, grid.lag_range, grid.n_rows)
+    row = _bin(other.time - points.time, grid.lag_edges[1:-1])
     variance = points.error**2 + other.error**2
     return _numbered(_cell(row, other.value - points.value, variance, grid), use, grid)
 

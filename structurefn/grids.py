@@ -1,5 +1,6 @@
 """Cells of structure-function tables: conditioning rows, error bins and observed-value columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ class Grid:
         Number of error bins; 1 takes no notice of errors.
     lag_range : tuple of float
         Lowest and highest edge of the lag bins, log-spaced [day]; unused where a row is no lag.
+    own_columns, own_lags : tuple of float
+        Edges in place of the regular ones, see `from_edges`; empty by default.
     """
 
     row_shape: tuple[int, ...]
@@ -39,6 +42,54 @@ class Grid:
     error_range: tuple[float, float] = (0.015, 0.5)
     n_errors: int = 1
     lag_range: tuple[float, float] = (1.0, 10.0)
+    own_columns: tuple[float, ...] = ()
+    own_lags: tuple[float, ...] = ()
+
+    @classmethod
+    def from_edges(
+        cls,
+        lag_edges: Sequence[float],
+        column_edges: Sequence[float],
+        *,
+        error_range: tuple[float, float] = (0.02, 0.64),
+        n_errors: int = 5,
+    ) -> "Grid":
+        """Cells between any edges, for kinds whose row is one lag (pairs, scaled pairs, adjacent).
+
+        Parameters
+        ----------
+        lag_edges : sequence of float, length n_rows + 1
+            Ascending, not negative [day]; for example `structurefn.PUBLISHED_DT_EDGES`.
+        column_edges : sequence of float, length n_columns + 1
+            Ascending [mag]; for example `structurefn.PUBLISHED_DM_EDGES`, or either from
+            `structurefn.equal_area_edges`. An even number of columns where maps are made of them.
+        error_range, n_errors
+            As above.
+
+        Raises
+        ------
+        ValueError
+            If edges are fewer than two, not finite or not ascending, or a lag is negative.
+        """
+        lags, columns = (tuple(float(x) for x in edges) for edges in (lag_edges, column_edges))
+        for name, edges in (("lag_edges", lags), ("column_edges", columns)):
+            if len(edges) < 2 or not np.isfinite(edges).all() or not (np.diff(edges) > 0).all():
+                raise ValueError(
+                    f"{name} must be at least two finite, ascending numbers, but {list(edges)} were given: "
+                    "sort them and leave out repeated ones."
+                )
+        if lags[0] < 0:
+            raise ValueError(f"lag_edges must not be negative, but the first is {lags[0]}: begin at zero.")
+        return cls(
+            row_shape=(len(lags) - 1,),
+            column_range=(columns[0], columns[-1]),
+            n_columns=len(columns) - 1,
+            error_range=error_range,
+            n_errors=n_errors,
+            lag_range=(lags[0], lags[-1]),
+            own_columns=columns,
+            own_lags=lags,
+        )
 
     @property
     def n_rows(self) -> int:
@@ -53,6 +104,8 @@ class Grid:
     @property
     def column_edges(self) -> np.ndarray:
         """Edges of the columns, shape (n_columns + 1,) [mag]."""
+        if self.own_columns:
+            return np.array(self.own_columns)
         low, high = self.column_range
         if np.isinf(self.column_scale):
             return np.linspace(low, high, self.n_columns + 1)
@@ -68,4 +121,6 @@ class Grid:
     @property
     def lag_edges(self) -> np.ndarray:
         """Edges of the lag bins of the first row axis, shape (row_shape[0] + 1,) [day]."""
+        if self.own_lags:
+            return np.array(self.own_lags)
         return np.geomspace(*self.lag_range, self.row_shape[0] + 1)

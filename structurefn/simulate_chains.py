@@ -110,7 +110,7 @@ def simulate_chains(
                     value[before] - value[point[here - 2]],
                 )
             else:
-                row = _log_bin(lag, stream.grid.lag_range, stream.grid.n_rows)
+                row = np.searchsorted(stream.grid.lag_edges[1:-1], lag, side="right")
             error = np.hypot(light_curves.error[before], light_curves.error[now])
             change = _draw(rng, stream, densities[stream.name], classes[owner[here]], row, error, own_errors)
             value[now] = value[before] + change

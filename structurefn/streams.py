@@ -64,6 +64,8 @@ KINDS = {
     ),
 }
 
+# Kinds whose row is one lag, so that its bins may be any.
+LAG_KINDS = ("pairs", "scaled-pairs", "adjacent")
 PAIR_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels == 2)
 
 
@@ -125,6 +127,11 @@ class Stream:
             object.__setattr__(self, "trained", False)
         if self.grid is None:
             object.__setattr__(self, "grid", grid)
+        if self.grid.own_lags and self.kind not in LAG_KINDS:
+            raise ValueError(
+                f"stream {self.name!r}: a grid of one's own edges needs a kind whose row is one lag "
+                f"({', '.join(LAG_KINDS)}), not {self.kind!r}."
+            )
 
     @property
     def kernel(self):
