@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from structurefn.grids import bin_index
 from structurefn.light_curves import LightCurves
 from structurefn.streams import Stream
 
@@ -61,6 +62,6 @@ def count_contrast(
     median = median.reindex(range(n)).to_numpy()
     contrast = median - reference
     seen = np.flatnonzero(np.isfinite(contrast))
-    column = np.searchsorted(grid.column_edges[1:-1], contrast[seen], side="right")
+    column = bin_index(contrast[seen], grid.column_edges)
     counts[seen, np.where(fainter[seen], FAINTER, MEASURED), 0, column] = 1.0
     return counts

@@ -150,6 +150,15 @@ def adjacent_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) ->
     return _numbered(_cell(row, other.value - points.value, variance, grid), use, grid)
 
 
+def previous_change_edges(n_bins: int) -> np.ndarray:
+    """Edges of the bins of dm12 on which triplets are conditioned, shape (n_bins + 1,) [mag].
+
+    The condition needs few bins: steady within the errors' size, and rising or fading on either side.
+    """
+    bound = np.arcsinh(2.0 / 0.2)
+    return 0.2 * np.sinh(np.linspace(-bound, bound, n_bins + 1))
+
+
 @partial(jax.jit, static_argnames=("grid",))
 def triplet_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> Cells:
     r"""Chain of triplets: :math:`p(\Delta m_{23} | \Delta t_{23}, \Delta t_{12}, \Delta m_{12})`.
@@ -160,12 +169,9 @@ def triplet_cells(points: Points, channels: Int[Array, " 1"], *, grid: Grid) -> 
     second, third = _later(points, 1), _later(points, 2)
     use = (points.channel == channels[0]) & (second.channel == channels[0]) & (third.channel == channels[0])
     n_first, n_second, n_change = grid.row_shape
-    # The condition needs few bins: steady within the errors' size, and rising or fading on either side.
-    bound = np.arcsinh(2.0 / 0.2)
-    change_edges = 0.2 * np.sinh(np.linspace(-bound, bound, n_change + 1))[1:-1]
     row = _lag_bin(second.time - points.time, grid.lag_range, n_first) * n_second
     row += _lag_bin(third.time - second.time, grid.lag_range, n_second)
-    row = row * n_change + _bin(second.value - points.value, change_edges)
+    row = row * n_change + _bin(second.value - points.value, previous_change_edges(n_change)[1:-1])
     variance = second.error**2 + third.error**2
     return _numbered(_cell(row, third.value - second.value, variance, grid), use, grid)
 

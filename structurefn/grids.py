@@ -113,9 +113,14 @@ class Grid:
         return np.sinh(np.linspace(ends[0], ends[1], self.n_columns + 1)) * self.column_scale
 
     @property
+    def error_edges(self) -> np.ndarray:
+        """Edges of the error bins, shape (n_errors + 1,) [mag]."""
+        return np.geomspace(*self.error_range, self.n_errors + 1)
+
+    @property
     def error_centres(self) -> np.ndarray:
         """Geometric centres of the error bins, shape (n_errors,) [mag]."""
-        edges = np.geomspace(*self.error_range, self.n_errors + 1)
+        edges = self.error_edges
         return np.sqrt(edges[1:] * edges[:-1])
 
     @property
@@ -124,3 +129,11 @@ class Grid:
         if self.own_lags:
             return np.array(self.own_lags)
         return np.geomspace(*self.lag_range, self.row_shape[0] + 1)
+
+
+def bin_index(x: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Index of the bin of x, as the kernels of `structurefn.events` find it.
+
+    A value on an edge belongs above it, values beyond the edges to the outermost bins.
+    """
+    return np.searchsorted(edges[1:-1], x, side="right")

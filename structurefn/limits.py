@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from structurefn.grids import Grid
+from structurefn.grids import Grid, bin_index
 from structurefn.light_curves import LightCurves
 from structurefn.streams import Stream
 
@@ -73,11 +73,19 @@ def count_limits(
             last[:-1] = (np.diff(owner[point][order]) != 0) | (np.diff(row[order]) != 0)
             kept = order[last]
             point, row, depth = point[kept], row[kept], depth[kept]
-        _add(counts, owner[point], row, np.full(len(point), grid.n_errors), _column(depth, grid))
+        _add(
+            counts, owner[point], row, np.full(len(point), grid.n_errors), bin_index(depth, grid.column_edges)
+        )
         for point, other in _detection_pairs(light_curves, stream.channels):
             lag, change, error = _change(light_curves, point, other)
             row = signed_lag_rows(lag, grid)
-            _add(counts, owner[point], row, _error_bin(error, grid), _column(change, grid))
+            _add(
+                counts,
+                owner[point],
+                row,
+                bin_index(error, grid.error_edges),
+                bin_index(change, grid.column_edges),
+            )
         yield stream.name, counts
 
 
@@ -132,7 +140,7 @@ def signed_lag_rows(lag: np.ndarray, grid: Grid) -> np.ndarray:
     and a lag of zero is after.
     """
     n_lags = grid.row_shape[1]
-    size = _log_bin(np.abs(lag), grid.lag_range, n_lags)
+    size = bin_index(np.abs(lag), np.geomspace(*grid.lag_range, n_lags + 1))
     return np.where(np.asarray(lag) < 0, n_lags - 1 - size, n_lags + size)
 
 
@@ -190,17 +198,3 @@ def _change(
     lag = light_curves.time[point] - light_curves.time[reference]
     change = light_curves.value[point] - light_curves.value[reference]
     return lag, change, np.hypot(light_curves.error[point], light_curves.error[reference])
-
-
-def _log_bin(x: np.ndarray, limits: tuple[float, float], n_bins: int) -> np.ndarray:
-    low, high = limits
-    place = np.log(np.maximum(x, 1e-12) / low) / np.log(high / low)
-    return np.clip(np.floor(place * n_bins), 0, n_bins - 1).astype(np.int64)
-
-
-def _error_bin(error: np.ndarray, grid: Grid) -> np.ndarray:
-    return _log_bin(error, grid.error_range, grid.n_errors)
-
-
-def _column(x: np.ndarray, grid: Grid) -> np.ndarray:
-    return np.clip(np.searchsorted(grid.column_edges, x, side="right") - 1, 0, grid.n_columns - 1)

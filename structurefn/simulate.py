@@ -124,7 +124,7 @@ def simulate_peak_curves(
     for k, name in enumerate(channels):
         here = channel == k
         table = MagnitudeTable(*peak_magnitude[name])
-        cumulative = _cumulative(table.true)[classes, 0]
+        cumulative = cumulative_table(table.true)[classes, 0]
         peak = table_quantile(cumulative, table.grid.column_edges, peak_level[k]) + table.offset
         change = _change(PeakTable(*densities[name]), classes[owner[here]], time[here], level[here])
         magnitude[here] = peak[owner[here]] + change
@@ -242,14 +242,15 @@ def _change(table: PeakTable, classes: np.ndarray, time: np.ndarray, level: np.n
     place = np.interp(time, middle, np.arange(len(middle)))
     before = np.floor(place).astype(np.int64)
     after = np.minimum(before + 1, len(middle) - 1)
-    cumulative = _cumulative(table.true)
+    cumulative = cumulative_table(table.true)
     column_edges = table.grid.column_edges
     earlier = table_quantile(cumulative[classes, before], column_edges, level)
     later = table_quantile(cumulative[classes, after], column_edges, level)
     return earlier + (place - before) * (later - earlier)
 
 
-def _cumulative(true: np.ndarray) -> np.ndarray:
+def cumulative_table(true: np.ndarray) -> np.ndarray:
+    """Cumulative probability at each edge, from 0 to 1, of densities along the last axis."""
     cumulative = np.cumsum(np.asarray(true, dtype=np.float64), axis=-1)
     cumulative = cumulative / cumulative[..., -1:]
     return np.concatenate([np.zeros((*cumulative.shape[:-1], 1)), cumulative], axis=-1)

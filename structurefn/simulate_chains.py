@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from structurefn.density import Density
+from structurefn.events import previous_change_edges
+from structurefn.grids import bin_index
 from structurefn.light_curves import LightCurves
-from structurefn.simulate import MagnitudeTable, table_quantile
+from structurefn.simulate import MagnitudeTable, cumulative_table, table_quantile
 from structurefn.streams import Stream
 
 __all__ = ["simulate_chains"]
 
 _KINDS = ("adjacent", "triplets")
-# Bins of the previous change, as in `structurefn.events.triplet_cells` [mag].
-_CHANGE_SCALE, _CHANGE_BOUND = 0.2, 2.0
 
 
 def simulate_chains(
@@ -85,7 +85,7 @@ def simulate_chains(
             first = point[rank == 0]
             table = MagnitudeTable(*magnitudes[channel])
             level = rng.random(len(first))
-            cumulative = _cumulative(table.true[classes[owner[rank == 0]], 0])
+            cumulative = cumulative_table(table.true[classes[owner[rank == 0]], 0])
             drawn = table_quantile(cumulative, table.grid.column_edges, level) + table.offset
             value[first] = drawn + light_curves.error[first] * rng.standard_normal(len(first))
         # In float32 since the channel's first point, as events are counted.
@@ -110,7 +110,7 @@ def simulate_chains(
                     value[before] - value[point[here - 2]],
                 )
             else:
-                row = np.searchsorted(stream.grid.lag_edges[1:-1], lag, side="right")
+                row = bin_index(lag, stream.grid.lag_edges)
             error = np.hypot(light_curves.error[before], light_curves.error[now])
             change = _draw(rng, stream, densities[stream.name], classes[owner[here]], row, error, own_errors)
             value[now] = value[before] + change
@@ -121,9 +121,9 @@ def _draw(rng, stream, density, classes, row, error, own_errors) -> np.ndarray:
     """Observed changes of one event each, [mag]."""
     grid, edges = stream.grid, stream.grid.column_edges
     n = len(row)
-    change = table_quantile(_cumulative(density.true[classes, row]), edges, rng.random(n))
+    change = table_quantile(cumulative_table(density.true[classes, row]), edges, rng.random(n))
     if not own_errors:
-        error = grid.error_centres[_log_bin(error, grid.error_range, grid.n_errors)]
+        error = grid.error_centres[bin_index(error, grid.error_edges)]
     change = change + error * rng.standard_normal(n)
     # The tail is uniform over cells, not over magnitudes.
     cell, place = rng.integers(0, grid.n_columns, n), rng.random(n)
@@ -133,22 +133,10 @@ def _draw(rng, stream, density, classes, row, error, own_errors) -> np.ndarray:
 
 def _triplet_row(grid, lag_12, lag_23, change_12) -> np.ndarray:
     n_first, n_second, n_change = grid.row_shape
-    bound = np.arcsinh(_CHANGE_BOUND / _CHANGE_SCALE)
-    place = (np.arcsinh(change_12 / _CHANGE_SCALE) / bound + 1.0) / 2.0
-    change = np.clip(np.floor(place * n_change).astype(np.int64), 0, n_change - 1)
-    lags = _log_bin(lag_12, grid.lag_range, n_first) * n_second + _log_bin(lag_23, grid.lag_range, n_second)
-    return lags * n_change + change
-
-
-def _log_bin(x, limits, n_bins) -> np.ndarray:
-    low, high = limits
-    place = np.log(np.maximum(x, 1e-12) / low) / np.log(high / low)
-    return np.clip(np.floor(place * n_bins).astype(np.int64), 0, n_bins - 1)
-
-
-def _cumulative(probability: np.ndarray) -> np.ndarray:
-    cumulative = np.cumsum(probability, axis=-1)
-    return np.concatenate([np.zeros((len(cumulative), 1)), cumulative / cumulative[:, -1:]], axis=1)
+    lags = (lag_12, n_first), (lag_23, n_second)
+    change = bin_index(change_12, previous_change_edges(n_change))
+    first, second = (bin_index(x, np.geomspace(*grid.lag_range, n + 1)) for x, n in lags)
+    return (first * n_second + second) * n_change + change
 
 
 def _chains(streams, densities, light_curves, classes) -> dict[str, dict[str, Stream]]:

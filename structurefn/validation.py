@@ -19,6 +19,7 @@ REASONS = (
     "channel missing",
     UNUSED_CHANNEL,
     "time missing or not finite",
+    "Julian date among modified ones",
     "value missing or not finite",
     "sentinel magnitude",
     "magnitude outside -2 to 35",
@@ -116,6 +117,7 @@ def row_reasons(rows: Rows) -> np.ndarray:
     mark(reason, rows.object_code < 0, "object_id missing")
     mark(reason, rows.channel_code < 0, "channel missing")
     mark(reason, ~np.isfinite(rows.time), "time missing or not finite")
+    mark(reason, rows.time > JULIAN_DATE_FLOOR, "Julian date among modified ones")
     mark(reason, ~np.isfinite(rows.value), "value missing or not finite")
     if rows.quantity == "mag":
         mark(reason, is_sentinel(rows.value), "sentinel magnitude")

@@ -144,6 +144,7 @@ def test_long_identifiers_keep_all_their_digits():
         ({"band": " "}, "channel missing"),
         ({"mjd": np.nan}, "time missing or not finite"),
         ({"mjd": np.inf}, "time missing or not finite"),
+        ({"mjd": 2460300.7}, "Julian date among modified ones"),
         ({"mag": np.nan}, "value missing or not finite"),
         ({"mag": -np.inf}, "value missing or not finite"),
         ({"mag": "-"}, "value missing or not finite"),
