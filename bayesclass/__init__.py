@@ -9,12 +9,14 @@ _HOME = {
     "Recipe": "bayesclass.recipe",
     "Taxonomy": "bayesclass.taxonomy",
     "BayesianNetwork": "bayesclass.network",
+    "JointSpec": "bayesclass.network_spec",
     "NetworkSpec": "bayesclass.network_spec",
     "evaluate": "bayesclass.evaluation",
 }
 __all__ = [
     "BayesianNetwork",
     "Classifier",
+    "JointSpec",
     "NetworkSpec",
     "Posterior",
     "Recipe",

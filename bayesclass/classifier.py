@@ -11,12 +11,14 @@ import pandas as pd
 
 from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
 from bayesclass.novelty import standardised
+from bayesclass.object_rows import one_row_an_object
 from bayesclass.posterior import Posterior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
 from bayesclass.remarks import object_remarks
 from bayesclass.training import CONTEXT, chain_moments, chain_size
 from context.evidence import EvidenceTable
+from context.evidence_rows import ObjectRows
 from structurefn.light_curves import LightCurves
 
 BLOCK = 4096
@@ -86,7 +88,7 @@ class Classifier:
             Columns object_id, survey, band, mjd, mag and mag_err (or flux and flux_err), [upper_limit].
         objects : DataFrame
             Columns object_id, the recipe's label and evidence columns. Objects without light curve
-            teach the network.
+            teach the network. With a column alternative_probability, one row for each alternative.
         progress : callable, optional
             Called with (stage, done, total).
 
@@ -103,10 +105,11 @@ class Classifier:
         objects = _with_identifiers(objects)
         batch = self._batch(light_curves, objects)
         taxonomy = self.recipe.taxonomy
-        labels = self.recipe.raw_labels(objects)
+        one = one_row_an_object(objects, self.recipe)
+        labels = self.recipe.raw_labels(one)
         unmapped = taxonomy.unmapped(labels)
         allowed_by_row = taxonomy.allowed(labels)
-        row = pd.Index(objects["object_id"]).get_indexer(pd.Index(batch.object_id))
+        row = pd.Index(one["object_id"]).get_indexer(pd.Index(batch.object_id))
         # Objects without a row have the last one, no label.
         allowed = np.vstack([allowed_by_row, np.zeros((1, taxonomy.n_leaves), bool)])[row]
         labelled = np.flatnonzero(allowed.any(axis=1) & ~allowed.all(axis=1))
@@ -120,7 +123,7 @@ class Classifier:
         # In the order of their names, so that the order of the tables' rows changes no fit.
         labelled = labelled[np.argsort(batch.object_id[labelled], kind="stable")]
         batch = batch.take_objects(labelled)
-        evidence = EvidenceTable.from_frame(objects, self.recipe.evidence, object_ids=batch.object_id)
+        evidence = self.recipe.read_evidence(objects, object_ids=batch.object_id)
         self._fitted = fit_model(self.recipe, batch, evidence, allowed[labelled], progress)
         self.summary = self._fitted.summary | {
             "n_unlabelled": int(len(allowed) - len(labelled)),
@@ -140,7 +143,7 @@ class Classifier:
         ----------
         light_curves : LightCurves, DataFrame or None
         objects : DataFrame, optional
-            Columns object_id and whatever evidence there is; labels are not read.
+            Columns object_id and whatever evidence there is; labels are not read. Alternatives as in `fit`.
         progress : callable, optional
             Called with (stage, done, total).
 
@@ -157,7 +160,7 @@ class Classifier:
         _ = self.fitted  # refuses early
         objects = _with_identifiers(objects)
         batch = self._batch(light_curves, objects)
-        evidence = EvidenceTable.from_frame(objects, self.recipe.evidence, object_ids=batch.object_id)
+        evidence = self.recipe.read_evidence(objects, object_ids=batch.object_id)
         parts = []
         for start in range(0, max(batch.n_objects, 1), BLOCK):
             index = np.arange(start, min(start + BLOCK, batch.n_objects))
@@ -232,13 +235,13 @@ class Classifier:
         experts = fitted.experts
         described = fitted.representation.describe(batch, evidence)
         got, sizes = experts.evidence(described)
-        got[CONTEXT] = fitted.network.log_likelihood(evidence)
-        sizes[CONTEXT] = np.zeros(batch.n_objects)
+        got[CONTEXT] = fitted.context.log_likelihood(evidence)
+        sizes[CONTEXT] = described.n_detections.astype(float)
         terms = fitted.pool.terms(got, sizes)
         probability = probabilities(terms)
         drawn = experts.evidence_draws(described, got)
-        if fitted.network.draws:
-            drawn[CONTEXT] = fitted.network.log_likelihood_draws(evidence)
+        if fitted.context.n_draws:
+            drawn[CONTEXT] = fitted.context.log_likelihood_draws(evidence)
         draws = probabilities({"all": fitted.pool.log_joint_draws(drawn, sizes)})
         z = standardised(*chain_moments(experts, described), probability)
         return {
@@ -247,26 +250,27 @@ class Classifier:
             "prediction_set": fitted.sets.apply(probability),
             "novelty": fitted.novelty.novelty(z, chain_size(sizes)),
             "conflict": _conflict(terms),
-            "reasons": self._reasons(terms, evidence),
+            "reasons": self._reasons(terms, evidence, sizes[CONTEXT]),
         }
 
-    def _reasons(self, terms: dict[str, np.ndarray], evidence: EvidenceTable) -> dict[str, np.ndarray]:
-        """Terms of the pool, the context's split into its columns."""
+    def _reasons(
+        self, terms: dict[str, np.ndarray], evidence: EvidenceTable, size: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """Terms of the pool, the context's split into its columns and matches."""
         pool = self.fitted.pool
         reasons = {name: values for name, values in terms.items() if name != CONTEXT}
-        weight = pool.weight(CONTEXT, np.zeros(1))
-        for name, values in self.fitted.network.contributions(evidence).items():
-            reasons[name] = weight[0] * values
+        weight = pool.weight(CONTEXT, size)[:, None]
+        for name, values in self.fitted.context.contributions(evidence).items():
+            reasons[name] = weight * values
         return reasons
 
 
 def _with_identifiers(objects: Any) -> pd.DataFrame | None:
-    """Objects' table with its identifiers as text; refused by `EvidenceTable` if one lacks or repeats."""
+    """Objects' table with its identifiers as text; refused by `ObjectRows` if one lacks or repeats."""
     if objects is None:
         return None
-    identifiers = EvidenceTable.from_frame(objects, ()).object_id
     frame = objects.to_pandas() if hasattr(objects, "to_pandas") else objects
-    return frame.assign(object_id=identifiers)
+    return frame.assign(object_id=ObjectRows.read(frame).row_id)
 
 
 def _in_channels(batch: LightCurves, wanted: LightCurveSpec) -> LightCurves:

@@ -1,4 +1,4 @@
-"""The command line: ``bayesclass fit``, ``classify``, ``evaluate``, ``explain``, ``models``, ``recipes``.
+"""The command line: ``bayesclass fit``, ``classify``, ``evaluate``, ``explain``, ``annotate`` and lists.
 
 Everything that is slow to import is imported inside the commands, so that ``--help`` answers at once.
 """
@@ -31,12 +31,12 @@ Examples:
 )
 
 LightCurvesFile = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--light-curves",
         metavar="FILE",
         help="Measurements (.parquet, .csv, .csv.gz), one row each: object_id, survey, band, mjd, mag and "
-        "mag_err or flux and flux_err, and upper_limit where there are limits.",
+        "mag_err or flux and flux_err, and upper_limit where there are limits. Not needed for context alone.",
     ),
 ]
 ObjectsFile = Annotated[
@@ -44,8 +44,8 @@ ObjectsFile = Annotated[
     typer.Option(
         "--objects",
         metavar="FILE",
-        help="Evidence (.parquet, .csv, .csv.gz), one row an object: object_id and the recipe's columns. "
-        "An object that is only here is classified too.",
+        help="Evidence (.parquet, .csv, .csv.gz), one row an object: object_id and the recipe's columns; "
+        "several with alternative_probability. An object that is only here is classified too.",
     ),
 ]
 Labels = Annotated[
@@ -92,12 +92,12 @@ def fit(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A shipped name (see `recipes`) or a .toml file.")
     ],
-    light_curves: LightCurvesFile,
     objects: Labels,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Model directory to write; an older model is replaced."),
     ],
+    light_curves: LightCurvesFile = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Of everything random; default: the recipe's.")
     ] = None,
@@ -112,12 +112,13 @@ def fit(
 
     classifier = Classifier.from_recipe(recipe, seed=seed)
     table = tables.read_objects(objects)
-    batch = cli_read.light_curves(light_curves, classifier.recipe)
+    rules = classifier.recipe
+    batch = cli_read.light_curves(light_curves, rules, also=None if light_curves else table)
     with progress_bars() as progress:
         classifier.fit(batch, table, progress=progress)
     classifier.save(out)
     _say(cli_summary.describe_light_curves(batch))
-    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
     _say(cli_summary.describe_fit(classifier.summary))
     _done(f"model written to {out}", start)
 
@@ -131,10 +132,10 @@ Examples:
 )
 def classify(
     model: Model,
-    light_curves: LightCurvesFile,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Table to write (.parquet, .csv, .csv.gz).")
     ],
+    light_curves: LightCurvesFile = None,
     objects: ObjectsFile = None,
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Also the probabilities of the inner nodes of the class tree.")
@@ -150,14 +151,15 @@ def classify(
 
     classifier = Classifier.load(model)
     table = None if objects is None else tables.read_objects(objects)
-    batch = cli_read.light_curves(light_curves, classifier.recipe, also=table)
+    rules = classifier.recipe
+    batch = cli_read.light_curves(light_curves, rules, also=table)
     with progress_bars() as progress:
         posterior = classifier.classify(batch, table, progress=progress)
     frame = posterior.to_frame(nodes=nodes)
     tables.write_table(frame, out)
-    _say(cli_summary.first_rows(frame, classifier.recipe.taxonomy.leaves))
+    _say(cli_summary.first_rows(frame, rules.taxonomy.leaves))
     _say(cli_summary.describe_light_curves(batch))
-    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
     _say(cli_summary.describe_warnings(frame["warnings"]))
     _done(f"posteriors written to {out}", start)
 
@@ -205,8 +207,8 @@ Examples:
 def explain(
     model: Model,
     object_id: Annotated[str, typer.Argument(metavar="OBJECT_ID", help="As in the tables.")],
-    light_curves: LightCurvesFile,
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Page or picture (.html or .png).")],
+    light_curves: LightCurvesFile = None,
     objects: ObjectsFile = None,
 ) -> None:
     """Explain one object's posterior."""
@@ -218,15 +220,72 @@ def explain(
 
     classifier = Classifier.load(model)
     table = None if objects is None else tables.read_objects(objects)
-    batch = cli_read.light_curves(light_curves, classifier.recipe, also=table)
+    rules = classifier.recipe
+    batch = cli_read.light_curves(light_curves, rules, also=table)
     batch, table = cli_read.one_object(batch, table, object_id)
     from bayesclass.explain import write_explanation
 
     with cli_output.whole_file(out) as temporary:
         write_explanation(classifier, batch, table, object_id, temporary)
     _say(cli_summary.describe_light_curves(batch))
-    _say(cli_summary.describe_evidence(table, classifier.recipe.evidence, batch))
+    _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
     _done(f"explanation written to {out}", start)
+
+
+@app.command(
+    help="Turn positions and catalogues into evidence: nearest sources, host galaxies, the sky.",
+    short_help="Turn positions and catalogues into evidence.",
+    epilog="""\b
+Examples:
+  bayesclass annotate positions.csv --catalogue gcvs=gcvs.toml --out evidence.parquet
+  bayesclass annotate positions.csv --catalogue stars=gaia.vot --catalogue galaxies=openngc.toml \\
+      --radius stars=20 --radius galaxies=120 --out evidence.csv""",
+)
+def annotate(
+    positions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="POSITIONS",
+            help="Table (.parquet, .csv, .csv.gz) with object_id, ra and dec in degrees; optionally mjd, "
+            "position_error_arcsec.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Table to write (.parquet, .csv, .csv.gz).")
+    ],
+    catalogue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--catalogue",
+            metavar="NAME=PATH",
+            help="A declaration (.toml) of a catalogue, or a file that states its units (VOTable, FITS, a "
+            "HATS folder); "
+            "may be given several times.",
+        ),
+    ] = None,
+    radius: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--radius",
+            metavar="ARCSEC",
+            help="Of the search, for all catalogues or as NAME=ARCSEC for one; default: from their errors "
+            "and sizes.",
+        ),
+    ] = None,
+    alternatives: Annotated[
+        int | None,
+        typer.Option(
+            "--alternatives", metavar="K", min=0, help="Write the K most probable hosts as rows of their own."
+        ),
+    ] = None,
+) -> None:
+    """Annotate positions and write a table of evidence."""
+    from bayesclass import cli_annotate
+
+    start = perf_counter()
+    _say(cli_annotate.run(positions, catalogue or [], out, radius or [], alternatives))
+    _done(f"evidence written to {out}", start)
 
 
 @app.command(help="List the models that come with the package.", epilog="Example: bayesclass models")

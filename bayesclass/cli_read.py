@@ -13,13 +13,13 @@ from structurefn.light_curves import LightCurves
 __all__ = ["light_curves", "one_object"]
 
 
-def light_curves(path: Path, recipe: Recipe, *, also: pd.DataFrame | None = None) -> LightCurves:
+def light_curves(path: Path | None, recipe: Recipe, *, also: pd.DataFrame | None = None) -> LightCurves:
     """Read a light-curve file with the channels and aliases of a recipe.
 
     Parameters
     ----------
-    path : Path
-        The file, as `bayesclass.tables.read_light_curves` accepts it.
+    path : Path or None
+        The file, as `bayesclass.tables.read_light_curves` accepts it; None is no point of any object.
     recipe : Recipe
         Says the channels, their other names and the quantity.
     also : pandas.DataFrame, optional
@@ -32,16 +32,25 @@ def light_curves(path: Path, recipe: Recipe, *, also: pd.DataFrame | None = None
     Raises
     ------
     InputError
-        If the file cannot be used, or holds fluxes where the recipe wants magnitudes, or the reverse.
+        If the file cannot be used, holds fluxes where the recipe wants magnitudes, or the reverse, or is not
+        there though the recipe has streams and there are no other objects.
     """
     wanted = recipe.light_curves
+    if path is None:
+        batch = LightCurves.empty(wanted.channels, wanted.quantity)
+        if also is None:
+            raise InputError(
+                f"Recipe {recipe.name} needs light curves or objects, and neither was given: name "
+                "--light-curves FILE, or --objects FILE for context alone."
+            )
+        return batch.with_objects(pd.unique(also["object_id"]))
     batch = read_light_curves(path, channels=wanted.channels, aliases=wanted.aliases)
     if batch.quantity != wanted.quantity:
         raise InputError(
             f"{path} must hold {wanted.quantity} for recipe {recipe.name}, but it holds {batch.quantity}: "
             "convert it or use a recipe for that quantity."
         )
-    return batch if also is None else batch.with_objects(also["object_id"])
+    return batch if also is None else batch.with_objects(pd.unique(also["object_id"]))
 
 
 def one_object(

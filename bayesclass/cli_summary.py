@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from bayesclass.remarks import LEAST_TOTAL
 from context.evidence import EvidenceTable
 from structurefn.light_curves import LightCurves
 
@@ -27,7 +28,7 @@ def describe_light_curves(light_curves: LightCurves) -> list[str]:
 
 
 def describe_evidence(
-    objects: pd.DataFrame | None, specs: Iterable[Any], light_curves: LightCurves
+    objects: pd.DataFrame | None, specs: Iterable[Any], light_curves: LightCurves, matches: Iterable[Any] = ()
 ) -> list[str]:
     """Return lines with what the objects' table lacks, and its values set aside by reason.
 
@@ -39,12 +40,14 @@ def describe_evidence(
         The evidence that the recipe names.
     light_curves : LightCurves
         The objects that are fitted or classified.
+    matches : iterable of MatchSpec
+        The catalogues that the recipe names.
     """
-    specs = tuple(specs)
+    specs, matches = tuple(specs), tuple(matches)
     if objects is None:
-        names = ", ".join(spec.name for spec in specs)
-        return [f"no objects' table, so without the evidence {names}"] if specs else []
-    evidence = EvidenceTable.from_frame(objects, specs)
+        names = ", ".join(spec.name for spec in (*specs, *matches))
+        return [f"no objects' table, so without the evidence {names}"] if names else []
+    evidence = EvidenceTable.from_frame(objects, specs, matches=[match.name for match in matches])
     lines = [
         f"evidence without its column: {name} (needs {', '.join(columns)})"
         for name, columns in evidence.absent_columns.items()
@@ -53,6 +56,11 @@ def describe_evidence(
         f"evidence values set aside: {row.values_} of {row.column} ({row.reason})"
         for row in evidence.counts().rename(columns={"values": "values_"}).itertuples()
     ]
+    if evidence.alternatives is not None:
+        lines.append(f"rows of alternatives: {len(evidence.alternatives.owner)}")
+        n_less = int((evidence.alternatives.total < LEAST_TOTAL).sum())
+        if n_less:
+            lines.append(f"objects whose alternatives do not sum to one, normalised: {n_less}")
     n_unknown = int((~pd.Index(light_curves.object_id).isin(objects["object_id"])).sum())
     if n_unknown:
         lines.append(f"objects without a row in the objects' table: {n_unknown}")

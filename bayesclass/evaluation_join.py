@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bayesclass.object_rows import one_row_an_object
 from bayesclass.recipe import Recipe
 from bayesclass.tables import InputError
 from structurefn.columns import LightCurveError, labels, numbers
@@ -42,6 +43,7 @@ class Sample:
 def join(posteriors, objects, recipe):
     """Bring probabilities and labels together; count and note what does not take part."""
     leaves = recipe.taxonomy.leaves
+    objects = one_row_an_object(objects, recipe)
     names, p = _identifiers(posteriors, "posteriors"), _probabilities(posteriors, recipe)
     others = _identifiers(objects, "objects' table")
     row = pd.Series(np.arange(len(others)), index=others).reindex(names).to_numpy(float)

@@ -13,7 +13,8 @@ import pandas as pd
 
 from bayesclass.classifier import Classifier
 from bayesclass.posterior import Posterior
-from context.evidence import EvidenceTable, State
+from bayesclass.recipe import Recipe
+from context.evidence import State
 from structurefn.light_curves import LightCurves
 
 STYLE = (
@@ -92,7 +93,7 @@ def explanation_page(
         f"<h2>Log-odds of {html.escape(best)} against {html.escape(other)}</h2>",
         _table(("piece", "nats", "decibans"), pieces),
         "<h2>Context as it was used</h2>",
-        _table(("evidence", "state", "value"), _context(recipe.evidence, objects, light_curve.object_id)),
+        _table(("evidence", "state", "value"), _context(recipe, objects, light_curve.object_id)),
         "<h2>Flags</h2>",
         _table(("flag", "value", "meaning"), _flags(explanation.novelty, explanation.conflict)),
     ]
@@ -119,10 +120,10 @@ def _flags(novelty: float, conflict: float) -> list[tuple[str, str, str]]:
     ]
 
 
-def _context(specs: Sequence[Any], objects: pd.DataFrame | None, object_id) -> list[tuple[str, str, str]]:
+def _context(recipe: Recipe, objects: pd.DataFrame | None, object_id) -> list[tuple[str, str, str]]:
     if objects is not None:
         objects = objects.assign(object_id=objects["object_id"].astype(str))
-    evidence = EvidenceTable.from_frame(objects, specs, object_ids=object_id)
+    evidence = recipe.read_evidence(objects, object_ids=object_id)
     rows = []
     for name, column in evidence.columns.items():
         value, shown = column.in_units()[0], ""
@@ -130,6 +131,14 @@ def _context(specs: Sequence[Any], objects: pd.DataFrame | None, object_id) -> l
             unit = column.spec.unit if column.spec.unit != "1" else ""
             shown = f"{value:.4g} {unit}".strip() if isinstance(value, float) else str(value)
         rows.append((name, STATES[State(int(column.state[0]))], shown))
+    for spec in recipe.matches:
+        match = evidence.matches[spec.name].within(spec.radius)
+        shown = f"{match.separation[0]:.3g} arcsec away" if match.found[0] else ""
+        rows.append((spec.title or f"{spec.name} match", STATES[State(int(match.state[0]))], shown))
+    if evidence.alternatives is not None:
+        probability = evidence.alternatives.probability
+        shown = f"{probability.max():.3g}; shown are its values, used are those of all alternatives"
+        rows.append((f"most probable of {len(probability)} alternatives", "probability", shown))
     return rows
 
 

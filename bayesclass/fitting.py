@@ -8,9 +8,9 @@ import numpy as np
 
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
+from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import TRAINED, LightCurveExperts
 from bayesclass.folds import identical_light_curves, stratified_folds
-from bayesclass.network import BayesianNetwork
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
 from bayesclass.pool import Pool
@@ -19,6 +19,7 @@ from bayesclass.recipe import Recipe
 from bayesclass.representation import GENERATIVE, Representation, runtime_streams
 from bayesclass.training import (
     CONTEXT,
+    SPARSE,
     Sample,
     chain_size,
     choose_precision,
@@ -46,7 +47,7 @@ class Fitted:
 
     representation: Representation
     experts: LightCurveExperts
-    network: BayesianNetwork
+    context: ContextExpert
     pool: Pool
     sets: ConformalSets
     novelty: NoveltyScale
@@ -93,8 +94,9 @@ def fit_model(
         versions=options.versions,
         min_points=options.min_points,
         max_points=options.max_points,
+        sparse=SPARSE,
     )
-    weights = version_weights(owner, len(allowed))
+    weights = version_weights(owner, len(allowed), np.diff(versions.offset))
     softening = {}
     if light_curves.quantity == "flux":
         softening = recipe.light_curves.softening or channel_softening(light_curves)
@@ -102,7 +104,7 @@ def fit_model(
     representation, described = Representation.fit(
         streams,
         versions,
-        weights,
+        np.where(versions.n_detections > 0, weights, 0.0),
         evidence=evidence.take(owner),
         night=recipe.light_curves.night,
         softening=softening,
@@ -111,15 +113,20 @@ def fit_model(
         progress=progress,
     )
     spec = NetworkSpec(
-        class_states=recipe.taxonomy.leaves, edges=recipe.edges, no_class_edge=recipe.network.no_class_edge
+        class_states=recipe.taxonomy.leaves,
+        edges=recipe.edges,
+        no_class_edge=recipe.network.no_class_edge,
+        joint=recipe.network.joint,
     )
-    sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed)
+    sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed, recipe.matches)
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     # Objects with a light curve are dealt out first, so that each fold has its share of them.
     unseen = light_curves.n_detections == 0
     spread = stratum + unseen * (recipe.taxonomy.n_leaves + 1)
-    fold = stratified_folds(spread, identical_light_curves(light_curves), options.folds, rng)
+    # A generator of their own, so that folds do not change with the versions.
+    shuffle = np.random.default_rng([options.seed, 1])
+    fold = stratified_folds(spread, identical_light_curves(light_curves), options.folds, shuffle)
     _check_folds(fold[~unseen], options.folds, bool(streams))
     precision = choose_precision(sample, fold)
     held_out, sizes, moments = cross_fit(sample, fold, precision, tell)
@@ -140,9 +147,9 @@ def fit_model(
     z = standardised(*moments, probability)
     novelty = NoveltyScale.fit(z, chain_size(sizes))
     summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
-    experts, network = fit_parts(sample, np.ones(len(allowed), bool), precision, options.draws)
+    experts, context = fit_parts(sample, np.ones(len(allowed), bool), precision, options.draws)
     tell("cross-fitting", options.folds + 1, options.folds + 1)
-    return Fitted(representation, experts, network, pool, sets, novelty, summary)
+    return Fitted(representation, experts, context, pool, sets, novelty, summary | context.summary)
 
 
 def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:

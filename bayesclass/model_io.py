@@ -9,9 +9,9 @@ import numpy as np
 
 from bayesclass.calibration import ConformalSets
 from bayesclass.containers import ModelError
+from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
 from bayesclass.fitting import Fitted
-from bayesclass.network import BayesianNetwork
 from bayesclass.novelty import NoveltyScale
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
@@ -59,10 +59,8 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
         parts |= {"theta": trained.theta, "draws": trained.draws}
         for name, values in parts.items():
             arrays[f"kernel/{name}"] = values.astype(np.float16 if name in HALF else np.float32)
-    meta, network_arrays = fitted.network.to_arrays()
-    manifest["network"] = meta
-    arrays |= {f"network/{name}": values for name, values in network_arrays.items()}
-    return manifest, arrays
+    meta, of_context = fitted.context.to_arrays()
+    return manifest | meta, arrays | of_context
 
 
 def unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Recipe, Fitted, dict]:
@@ -106,11 +104,6 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
         whitening = None if whitening is None else whitening.astype(np.float32)
         kernel = KernelFeatures(**parts, whitening=whitening, gamma=manifest["kernel"]["gamma"])
         trained = KernelLogistic(arrays["kernel/theta"], arrays["kernel/draws"].astype(np.float32))
-    prefix = "network/"
-    network = BayesianNetwork.from_arrays(
-        manifest["network"],
-        {name[len(prefix) :]: values for name, values in arrays.items() if name.startswith(prefix)},
-    )
     fitted = Fitted(
         representation=Representation(
             streams,
@@ -121,7 +114,7 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
             recipe.light_curves.systematic,
         ),
         experts=LightCurveExperts(streams, densities, trained, arrays["experts/log_train"]),
-        network=network,
+        context=ContextExpert.from_arrays(manifest, arrays),
         pool=Pool.from_dict(manifest["pool"]),
         sets=ConformalSets.from_dict(manifest["sets"]),
         novelty=NoveltyScale(arrays["novelty/quantiles"]),

@@ -9,14 +9,18 @@ import numpy as np
 
 from bayesclass import network_export
 from bayesclass.inference import Structure
+from bayesclass.joint_density import JointDensity, JointParameters
+from bayesclass.joint_density_fit import JointSample, draw_joint
 from bayesclass.network_evaluate import evaluate, network_structure
 from bayesclass.network_fit import check_labels, learn
 from bayesclass.network_parameters import NodeCounts, NodeParameters
-from bayesclass.network_spec import NetworkError, NetworkSpec
+from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import MISSING, Encoded, EvidenceNode
 from context.evidence import EvidenceTable
 
-__all__ = ["BayesianNetwork", "NetworkError", "NetworkSpec"]
+__all__ = ["BayesianNetwork", "JointSpec", "NetworkError", "NetworkSpec"]
+
+Draw = dict[str, NodeParameters | JointParameters]
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,18 @@ class BayesianNetwork:
     ----------
     spec : NetworkSpec
     nodes : dict of str to EvidenceNode
-        In topological order.
+        In topological order; without the columns of joint densities.
     parents : dict of str to tuple of str
         The class, where it is a parent, comes first.
     parameters : dict of str to NodeParameters
     class_frequency : float64 array, shape (n_leaves,)
         Share of each class in the training sample; no part of the likelihood.
-    draws : tuple of dict of str to NodeParameters
-        Posterior draws of the parameters.
+    draws : tuple of dict of str to NodeParameters or JointParameters
+        Posterior draws of the parameters, by node and joint density.
     summary : dict
         Counts of the fit: objects, partial labels, and for each node the objects that its table rests on.
+    joint : dict of str to JointDensity
+        Blocks of columns described together, by name.
     """
 
     spec: NetworkSpec
@@ -46,9 +52,11 @@ class BayesianNetwork:
     parents: dict[str, tuple[str, ...]]
     parameters: dict[str, NodeParameters]
     class_frequency: np.ndarray
-    draws: tuple[dict[str, NodeParameters], ...] = ()
+    draws: tuple[Draw, ...] = ()
     summary: dict = field(default_factory=dict)
+    joint: dict[str, JointDensity] = field(default_factory=dict)
     _counts: dict[str, NodeCounts] | None = None
+    _samples: dict[str, JointSample] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -96,9 +104,20 @@ class BayesianNetwork:
         allowed, weights = check_labels(spec, evidence, allowed, weights)
         nodes = {name: EvidenceNode.from_column(evidence.columns[name]) for name in parents}
         spec.check_sizes(parents, {name: node.n_states for name, node in nodes.items()})
-        encoded = {name: node.encode(evidence.columns[name]) for name, node in nodes.items()}
+        blocks = tuple((block, _block_nodes(block, evidence)) for block in spec.joint)
+        every = nodes | {name: node for _, own in blocks for name, node in own.items()}
+        encoded = {name: node.encode(evidence.columns[name]) for name, node in every.items()}
         structure = network_structure(spec, nodes, parents)
-        counts, frequency, responsibilities = learn(structure, nodes, encoded, allowed, weights)
+        counts, frequency, responsibilities, fitted = learn(
+            structure,
+            nodes,
+            encoded,
+            allowed,
+            weights,
+            joint=blocks,
+            probability=_probabilities(spec, evidence),
+            seed=seed,
+        )
         summary = {
             "n_objects": len(allowed),
             "n_partial_labels": int((allowed.sum(axis=1) > 1).sum()),
@@ -106,12 +125,14 @@ class BayesianNetwork:
             "known": {name: int((codes.state >= 0).sum()) for name, codes in encoded.items()},
             "beyond_grid": {
                 name: int(node.grid.outside(encoded[name].value[encoded[name].cell >= 0]).sum())
-                for name, node in nodes.items()
+                for name, node in every.items()
                 if node.grid is not None
             },
         }
         parameters = {name: counts[name].parameters(node) for name, node in nodes.items()}
-        network = cls(spec, nodes, parents, parameters, frequency, summary=summary, _counts=counts)
+        joint = {name: density for name, (density, _) in fitted.items()}
+        samples = {name: sample for name, (_, sample) in fitted.items()}
+        network = cls(spec, nodes, parents, parameters, frequency, (), summary, joint, counts, samples)
         return replace(network, draws=network.draw(np.random.default_rng(seed), n_draws))
 
     @cached_property
@@ -139,7 +160,8 @@ class BayesianNetwork:
         NodeError
             A column does not fit its node.
         """
-        return self._evaluate(self.parameters, self._encode(evidence), evidence.n_objects)
+        encoded = self._encode(evidence)
+        return self._evaluate(self.parameters, encoded, evidence.n_objects) + self._joint(encoded)
 
     def contributions(self, evidence: EvidenceTable) -> dict[str, np.ndarray]:
         """Compute what each column adds: log p(e_j | e_1 .. e_j-1, class) in topological order.
@@ -147,7 +169,8 @@ class BayesianNetwork:
         Returns
         -------
         dict of str to float64 array, shape (n_objects, n_leaves)
-            Exactly zero where the column is not covered. The sum over columns is `log_likelihood`.
+            Exactly zero where the column is not covered. The sum over columns is `log_likelihood`. Columns of
+            joint densities come last, each after those before it in its block.
         """
         encoded = self._encode(evidence)
         shown = {name: _hidden(codes) for name, codes in encoded.items()}
@@ -160,14 +183,16 @@ class BayesianNetwork:
             after = np.where(known, after, before)
             result[name] = after - before
             before = after
+        for density in self.joint.values():
+            result |= density.contributions(encoded)
         return result
 
-    def draw(self, rng: np.random.Generator, n_draws: int) -> tuple[dict[str, NodeParameters], ...]:
+    def draw(self, rng: np.random.Generator, n_draws: int) -> tuple[Draw, ...]:
         """Draw parameters from their posterior: Dirichlet for tables, Bayesian bootstrap for densities.
 
         Returns
         -------
-        tuple of dict of str to NodeParameters, float32
+        tuple of dict of str to NodeParameters or JointParameters, float32
 
         Raises
         ------
@@ -181,6 +206,7 @@ class BayesianNetwork:
             )
         return tuple(
             {name: _as_float32(self._counts[name].parameters(node, rng)) for name, node in self.nodes.items()}
+            | {name: draw_joint(block, self._samples[name], rng) for name, block in self.joint.items()}
             for _ in range(n_draws)
         )
 
@@ -196,6 +222,7 @@ class BayesianNetwork:
         result = np.zeros(shape, dtype=np.float32)
         for i, parameters in enumerate(self.draws):
             result[i] = self._evaluate(parameters, encoded, evidence.n_objects)
+            result[i] += self._joint(encoded, parameters)
         return result
 
     def to_pgmpy(self):
@@ -216,16 +243,48 @@ class BayesianNetwork:
         return cls(**network_export.from_arrays(meta, arrays))
 
     def _encode(self, evidence: EvidenceTable) -> dict[str, Encoded]:
-        missing = [name for name in self.nodes if name not in evidence.columns]
+        nodes = dict(self.nodes)
+        for block in self.joint.values():
+            nodes |= block.nodes
+        missing = [name for name in nodes if name not in evidence.columns]
         if missing:
             raise NetworkError(
                 f"The evidence needs all columns of the network, found none named {', '.join(missing)}; "
                 "build the table with the recipe that the model was fitted with."
             )
-        return {name: node.encode(evidence.columns[name]) for name, node in self.nodes.items()}
+        return {name: node.encode(evidence.columns[name]) for name, node in nodes.items()}
 
     def _evaluate(self, parameters, encoded, n_objects: int) -> np.ndarray:
-        return evaluate(self.structure, self.nodes, parameters, encoded, n_objects)
+        of_nodes = {name: encoded[name] for name in self.nodes}
+        return evaluate(self.structure, self.nodes, parameters, of_nodes, n_objects)
+
+    def _joint(self, encoded, parameters=None):
+        """Log-likelihood of all joint densities: given the class they are independent of all else."""
+        drawn = parameters or {}
+        return sum(
+            block.log_likelihood(encoded, parameters=drawn.get(name)) for name, block in self.joint.items()
+        )
+
+
+def _probabilities(spec: NetworkSpec, evidence: EvidenceTable) -> tuple[str, ...]:
+    """Return the columns of joint densities whose declared range says that they are probabilities."""
+    declared = {name: evidence.columns[name].spec for name in spec.joint_columns}
+    return tuple(
+        name
+        for name, own in declared.items()
+        if own.transform == "identity" and own.valid_range is not None and tuple(own.valid_range) == (0, 1)
+    )
+
+
+def _block_nodes(block: JointSpec, evidence: EvidenceTable) -> dict[str, EvidenceNode]:
+    """Return the columns of a joint density as nodes, or refuse those that are not continuous."""
+    for name in block.columns:
+        if evidence.columns[name].spec.kind != "continuous":
+            raise NetworkError(
+                f"A joint density takes continuous columns, found {name!r} of kind "
+                f"{evidence.columns[name].spec.kind} in {block.name!r}; take it out of the block."
+            )
+    return {name: EvidenceNode.from_column(evidence.columns[name]) for name in block.columns}
 
 
 def _hidden(codes: Encoded) -> Encoded:

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from bayesclass.joint_density import JointDensity, JointParameters, parameter_arrays
 from bayesclass.network_parameters import NodeParameters
-from bayesclass.network_spec import NetworkSpec
+from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import EvidenceNode
 
 __all__ = ["FittedNetwork", "from_arrays", "to_arrays", "to_bif", "to_pgmpy"]
@@ -22,8 +23,9 @@ class FittedNetwork(Protocol):
     parents: dict[str, tuple[str, ...]]
     parameters: dict[str, NodeParameters]
     class_frequency: np.ndarray
-    draws: tuple[dict[str, NodeParameters], ...]
+    draws: tuple[dict[str, NodeParameters | JointParameters], ...]
     summary: dict
+    joint: dict[str, JointDensity]
 
 
 def to_pgmpy(network: FittedNetwork, *, simple_names: bool = False):
@@ -39,7 +41,18 @@ def to_pgmpy(network: FittedNetwork, *, simple_names: bool = False):
     -------
     pgmpy.models.DiscreteBayesianNetwork
         With all tables, checked by `check_model`. The class has its frequency in the training sample.
+
+    Raises
+    ------
+    NetworkError
+        The network has a joint density, which no table of states can hold.
     """
+    if network.joint:
+        raise NetworkError(
+            "A discrete network can't hold a joint density, found "
+            f"{', '.join(repr(name) for name in network.joint)}; store the network by to_arrays, or fit one "
+            "without joint densities for export."
+        )
     from pgmpy.factors.discrete import TabularCPD
     from pgmpy.models import DiscreteBayesianNetwork
 
@@ -106,6 +119,12 @@ def to_arrays(network: FittedNetwork) -> tuple[dict, dict[str, np.ndarray]]:
             drawn = [getattr(draw[name], part) for draw in network.draws]
             if drawn:
                 arrays[f"{name}/{part}_draws"] = np.stack(drawn)
+    for block in network.joint.values():
+        _, own = block.to_arrays()
+        drawn = [parameter_arrays(draw[block.name]) for draw in network.draws]
+        if drawn:
+            own |= {f"{key}_draws": np.stack([draw[key] for draw in drawn]) for key in drawn[0]}
+        arrays |= {f"joint/{block.name}/{key}": value for key, value in own.items()}
     meta = {
         "class_name": network.spec.class_name,
         "class_states": list(network.spec.class_states),
@@ -115,16 +134,26 @@ def to_arrays(network: FittedNetwork) -> tuple[dict, dict[str, np.ndarray]]:
         "n_draws": len(network.draws),
         "summary": network.summary,
     }
+    if network.joint:
+        components = {block.name: block.components for block in network.spec.joint}
+        meta["joint"] = [
+            {**block.to_arrays()[0], "components": components[name]} for name, block in network.joint.items()
+        ]
     return meta, arrays
 
 
 def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
     """Inverse of `to_arrays`: the parts of `FittedNetwork` by name."""
+    described = meta.get("joint", [])
     spec = NetworkSpec(
         class_states=tuple(meta["class_states"]),
         edges=tuple(tuple(edge) for edge in meta["edges"]),
         no_class_edge=tuple(meta["no_class_edge"]),
         class_name=meta["class_name"],
+        joint=tuple(
+            JointSpec(item["name"], tuple(node["name"] for node in item["nodes"]), item["components"])
+            for item in described
+        ),
     )
     nodes, parents, parameters = {}, {}, {}
     draws = tuple({} for _ in range(meta["n_draws"]))
@@ -137,6 +166,15 @@ def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
         for i, draw in enumerate(draws):
             cells = own.get("log_cells_draws")
             draw[name] = NodeParameters(own["log_cpd_draws"][i], None if cells is None else cells[i])
+    joint = {}
+    for item in described:
+        name = item["name"]
+        prefix = f"joint/{name}/"
+        own = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+        joint[name] = JointDensity.from_arrays(item, own)
+        for i, draw in enumerate(draws):
+            drawn = {key: own[f"{key}_draws"][i] for key in parameter_arrays(joint[name].parameters)}
+            draw[name] = JointParameters(**drawn)
     return {
         "spec": spec,
         "nodes": nodes,
@@ -145,6 +183,7 @@ def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
         "class_frequency": np.asarray(arrays["class_frequency"], float),
         "draws": draws,
         "summary": meta["summary"],
+        "joint": joint,
     }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from bayesclass.inference import Structure
+from bayesclass.joint_density import JointDensity
+from bayesclass.joint_density_fit import JointSample, fit_joint, refine_joint
 from bayesclass.network_evaluate import evaluate
 from bayesclass.network_parameters import NodeCounts, fit_parameters
-from bayesclass.network_spec import NetworkError, NetworkSpec
+from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import Encoded, EvidenceNode
 from context.evidence import EvidenceTable
 
@@ -53,8 +55,12 @@ def learn(
     encoded: dict[str, Encoded],
     allowed: np.ndarray,
     weights: np.ndarray,
-) -> tuple[dict[str, NodeCounts], np.ndarray, np.ndarray]:
-    r"""Estimate all tables, sharing objects with several allowed leaves by their posterior.
+    *,
+    joint: tuple[tuple[JointSpec, dict[str, EvidenceNode]], ...] = (),
+    probability: tuple[str, ...] = (),
+    seed: int = 0,
+) -> tuple[dict[str, NodeCounts], np.ndarray, np.ndarray, dict[str, tuple[JointDensity, JointSample]]]:
+    r"""Estimate all tables and joint densities, sharing objects of several leaves by their posterior.
 
     .. math:: r_{ic} \propto a_{ic}\, \pi_c\, p(e_i | c)
 
@@ -62,30 +68,50 @@ def learn(
     ----------
     structure : Structure
         The class comes first.
-    nodes, encoded : dicts by node
+    nodes : dict of str to EvidenceNode
+    encoded : dict of str to Encoded
+        Of the nodes and of the columns of joint densities.
     allowed : bool array, shape (n_objects, n_leaves)
     weights : float array, shape (n_objects,)
+    joint : tuple of (JointSpec, columns)
+    probability : tuple of str
+        Columns of joint densities that are probabilities.
+    seed : int
+        Of the first states of joint densities.
 
     Returns
     -------
     counts : dict of str to NodeCounts
     frequency : float64 array, shape (n_leaves,)
     responsibilities : float64 array, shape (n_objects, n_leaves)
+    blocks : dict of str to (JointDensity, JointSample)
     """
     partial = allowed.sum(axis=1) > 1
-    steps = EM_STEPS if partial.any() and nodes else 0
+    steps = EM_STEPS if partial.any() and (nodes or joint) else 0
     # Objects with one leaf first say what the classes look like; equal shares of the others would blur them.
     current = np.where(partial, FIRST_WEIGHT_OF_PARTIAL, 1.0) * weights if steps else weights
     frequency = _frequency(allowed / allowed.sum(axis=1, keepdims=True), current)
     responsibilities = _share(allowed, np.log(frequency))
     rows = {name: Encoded(*(array[partial] for array in codes)) for name, codes in encoded.items()}
     frequency, counts = _tables(structure, nodes, encoded, responsibilities, current)
+    blocks = {
+        spec.name: fit_joint(
+            spec, own, encoded, responsibilities, current, probability=probability, seed=seed
+        )
+        for spec, own in joint
+    }
+    of_nodes = {name: rows[name] for name in nodes}
     for _ in range(steps):
         parameters = {name: counts[name].parameters(node) for name, node in nodes.items()}
-        log_likelihood = evaluate(structure, nodes, parameters, rows, int(partial.sum()))
+        log_likelihood = evaluate(structure, nodes, parameters, of_nodes, int(partial.sum()))
+        log_likelihood += sum(density.log_likelihood(rows) for density, _ in blocks.values())
         responsibilities[partial] = _share(allowed[partial], np.log(frequency) + log_likelihood)
         frequency, counts = _tables(structure, nodes, encoded, responsibilities, weights)
-    return counts, frequency, responsibilities
+        blocks = {
+            name: refine_joint(density, encoded, responsibilities, weights)
+            for name, (density, _) in blocks.items()
+        }
+    return counts, frequency, responsibilities, blocks
 
 
 def _tables(structure, nodes, encoded, responsibilities, weights):

@@ -5,13 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["NetworkError", "NetworkSpec"]
+__all__ = ["JointSpec", "NetworkError", "NetworkSpec"]
 
 MAX_CONFIGURATIONS = 4096
 
 
 class NetworkError(ValueError):
     """A network, or the data for it, can't be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class JointSpec:
+    """Continuous columns with one joint density given the class, a mixture over latent states.
+
+    Parameters
+    ----------
+    name : str
+    columns : tuple of str
+        Two or more.
+    components : int
+        Most latent states that a class begins with.
+
+    Raises
+    ------
+    NetworkError
+        Fewer than two columns, a repeated one, or less than one component.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    components: int = 12
+
+    def __post_init__(self):
+        object.__setattr__(self, "columns", tuple(self.columns))
+        if len(self.columns) < 2 or len(set(self.columns)) < len(self.columns):
+            raise NetworkError(
+                f"Joint density {self.name!r} must have two or more different columns, "
+                f"found {list(self.columns)}; correct them."
+            )
+        if self.components < 1:
+            raise NetworkError(
+                f"Joint density {self.name!r} needs one component or more, found {self.components}; raise it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,20 +62,25 @@ class NetworkSpec:
     no_class_edge : sequence of str
         Columns that do not depend on the class directly.
     class_name : str
+    joint : sequence of JointSpec
+        Blocks of columns that are described together given the class; no other edge may touch them.
 
     Raises
     ------
     NetworkError
         Fewer than one class, a repeated class, an edge given twice, or one that ends at the class: that is
-        the root, because the network answers with p(evidence | class) and the prior is added elsewhere.
+        the root, because the network answers with p(evidence | class) and the prior is added elsewhere. A
+        column in two blocks, or an edge between a block's column and another one.
     """
 
     class_states: tuple[str, ...]
     edges: tuple[tuple[str, str], ...] = ()
     no_class_edge: tuple[str, ...] = ()
     class_name: str = "class"
+    joint: tuple[JointSpec, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "joint", tuple(self.joint))
         object.__setattr__(self, "class_states", tuple(self.class_states))
         object.__setattr__(self, "edges", tuple((str(a), str(b)) for a, b in self.edges))
         object.__setattr__(self, "no_class_edge", tuple(self.no_class_edge))
@@ -59,6 +99,41 @@ class NetworkSpec:
                 raise NetworkError(
                     f"{edge[1]!r} is listed in no_class_edge, found the edge {_show(edge)} too; remove one."
                 )
+        self._check_joint()
+
+    def _check_joint(self) -> None:
+        owner: dict[str, str] = {}
+        for block in self.joint:
+            for name in block.columns:
+                if name in owner:
+                    raise NetworkError(
+                        f"A column may be in one joint density, found {name!r} in {owner[name]!r} and "
+                        f"{block.name!r}; take it out of one."
+                    )
+                owner[name] = block.name
+        if len({block.name for block in self.joint}) < len(self.joint):
+            raise NetworkError(
+                f"Joint densities must have different names, found {[block.name for block in self.joint]}; "
+                "rename one."
+            )
+        for edge in self.edges:
+            for name in edge:
+                if name in owner and edge[0] != self.class_name:
+                    raise NetworkError(
+                        "A column of a joint density depends on class and block alone, found the edge "
+                        f"{_show(edge)} at {name!r} of {owner[name]!r}; remove one of the two."
+                    )
+        for name in self.no_class_edge:
+            if name in owner:
+                raise NetworkError(
+                    f"A column of a joint density depends on the class, found {name!r} of {owner[name]!r} in "
+                    "no_class_edge; take it out of one."
+                )
+
+    @property
+    def joint_columns(self) -> tuple[str, ...]:
+        """Columns that belong to a joint density."""
+        return tuple(name for block in self.joint for name in block.columns)
 
     def parents(self, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Parents of each evidence column, in topological order, checked through pgmpy.
@@ -71,7 +146,7 @@ class NetworkSpec:
         Returns
         -------
         dict of str to tuple of str
-            The class first, then columns in the order of `columns`.
+            The class first, then columns in the order of `columns`; without those of joint densities.
 
         Raises
         ------
@@ -98,16 +173,31 @@ class NetworkSpec:
                     f"no_class_edge must list evidence, found {name!r}; "
                     f"known: {', '.join(columns) or 'none'}."
                 )
+        for block in self.joint:
+            if block.name in known:
+                raise NetworkError(
+                    f"A joint density must not be named like a column or the class, found {block.name!r}; "
+                    "rename it."
+                )
+            for name in block.columns:
+                if name not in columns:
+                    raise NetworkError(
+                        f"Joint density {block.name!r} must list evidence, found {name!r}; "
+                        f"known: {', '.join(columns) or 'none'}."
+                    )
+        columns = [name for name in columns if name not in self.joint_columns]
+        known = (self.class_name, *columns)
+        edges = [edge for edge in self.edges if edge[1] in columns]
         graph = DiscreteBayesianNetwork()
         graph.add_nodes_from(known)
-        for edge in self.edges:
+        for edge in edges:
             try:
                 graph.add_edge(*edge)
             except ValueError as error:
                 raise NetworkError(
                     f"The network must be acyclic, found the edge {_show(edge)} closing a cycle; remove it."
                 ) from error
-        found = {name: {a for a, b in self.edges if b == name} for name in columns}
+        found = {name: {a for a, b in edges if b == name} for name in columns}
         for name in columns:
             if name not in self.no_class_edge:
                 found[name].add(self.class_name)

@@ -13,18 +13,21 @@ import numpy as np
 import pandas as pd
 
 from bayesclass import recipe_parts as parts
+from bayesclass.recipe_matches import read_matches, write_matches
+from bayesclass.recipe_network import read_network, write_network
 from bayesclass.recipe_schema import (
     STREAM_KINDS,
     STREAM_OPTIONS,
     ClassSpec,
     FitSpec,
     LightCurveSpec,
+    MatchSpec,
     NetworkEdges,
     StreamSpec,
 )
 from bayesclass.recipe_section import RecipeError, Section
 from bayesclass.taxonomy import Taxonomy
-from context.evidence import EvidenceSpec
+from context.evidence import EvidenceSpec, EvidenceTable
 
 __all__ = [
     "STREAM_KINDS",
@@ -32,6 +35,7 @@ __all__ = [
     "ClassSpec",
     "FitSpec",
     "LightCurveSpec",
+    "MatchSpec",
     "NetworkEdges",
     "Recipe",
     "RecipeError",
@@ -40,7 +44,18 @@ __all__ = [
 ]
 
 SCHEMA = 1
-_KEYS = ("schema", "name", "title", "classes", "light_curves", "streams", "evidence", "network", "fit")
+_KEYS = (
+    "schema",
+    "name",
+    "title",
+    "classes",
+    "light_curves",
+    "streams",
+    "evidence",
+    "matches",
+    "network",
+    "fit",
+)
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -66,6 +81,7 @@ class Recipe:
     network : NetworkEdges
         As written; `edges` has those that are implied as well.
     fit : FitSpec
+    matches : tuple of MatchSpec
     """
 
     name: str
@@ -76,6 +92,7 @@ class Recipe:
     evidence: tuple[EvidenceSpec, ...] = ()
     network: NetworkEdges = field(default_factory=NetworkEdges)
     fit: FitSpec = field(default_factory=FitSpec)
+    matches: tuple[MatchSpec, ...] = ()
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike) -> Recipe:
@@ -119,8 +136,14 @@ class Recipe:
         streams = parts.read_streams(top, light_curves)
         evidence = parts.read_evidence(top, [stream.name for stream in streams])
         parts.check_references(source, streams, evidence)
-        if not streams and not evidence:
-            top.fail("streams", "must have an entry, or evidence must: there is nothing to classify with")
+        network = read_network(top, evidence)
+        named = (*streams, *evidence, *network.joint)
+        matches = read_matches(top, [spec.name for spec in named])
+        if not (streams or evidence or matches):
+            top.fail(
+                "streams",
+                "must have an entry, or evidence must, or matches: there is nothing to classify with",
+            )
         return cls(
             name=top.text("name"),
             title=top.text("title", ""),
@@ -128,8 +151,9 @@ class Recipe:
             light_curves=light_curves,
             streams=streams,
             evidence=evidence,
-            network=parts.read_network(top, [spec.name for spec in evidence]),
+            network=network,
             fit=parts.read_fit(top),
+            matches=matches,
         )
 
     def to_dict(self) -> dict:
@@ -142,10 +166,8 @@ class Recipe:
             "light_curves": parts.write_light_curves(self.light_curves),
             "streams": [parts.write_stream(stream) for stream in self.streams],
             "evidence": [parts.write_evidence(spec) for spec in self.evidence],
-            "network": {
-                "edges": [list(edge) for edge in self.network.edges],
-                "no_class_edge": list(self.network.no_class_edge),
-            },
+            **write_matches(self.matches),
+            "network": write_network(self.network),
             "fit": dict(vars(self.fit)),
         }
 
@@ -162,6 +184,11 @@ class Recipe:
             ("class", spec.name) for spec in self.evidence if spec.name not in self.network.no_class_edge
         )
         return tuple(dict.fromkeys((*implied, *written)))
+
+    def read_evidence(self, objects: pd.DataFrame | None, *, object_ids=None) -> EvidenceTable:
+        """Read evidence and matches from an objects' table; see `EvidenceTable.from_frame`."""
+        names = [match.name for match in self.matches]
+        return EvidenceTable.from_frame(objects, self.evidence, object_ids=object_ids, matches=names)
 
     def raw_labels(self, objects: pd.DataFrame) -> np.ndarray:
         """Return each object's raw label: the label's column, and where it is empty the partial label's.

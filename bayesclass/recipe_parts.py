@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from graphlib import CycleError, TopologicalSorter
-
 from bayesclass.recipe_schema import (
     CLASS_NODE,
     PAIR_STREAM_KINDS,
@@ -14,7 +12,6 @@ from bayesclass.recipe_schema import (
     ClassSpec,
     FitSpec,
     LightCurveSpec,
-    NetworkEdges,
     StreamSpec,
 )
 from bayesclass.recipe_section import RecipeError, Section, is_number
@@ -64,12 +61,12 @@ def read_light_curves(top: Section) -> LightCurveSpec:
     if softening.data and quantity != "flux":
         section.fail("softening", f'belongs to quantity "flux", and the quantity is "{quantity}"')
     for channel, flux in softening.data.items():
-        _one_of(softening, channel, channel, channels)
+        one_of(softening, channel, channel, channels)
         if not is_number(flux) or flux <= 0:
             softening.fail(channel, "must be a flux above zero", flux)
     aliases = section.table("aliases", None)
     for alias in aliases.data:
-        _one_of(aliases, alias, aliases.text(alias), channels)
+        one_of(aliases, alias, aliases.text(alias), channels)
         if alias in channels:
             aliases.fail(alias, "is itself a channel, so it can't be another name of one")
     return LightCurveSpec(
@@ -92,7 +89,7 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
         Section(section.source, section.path, section.data, ("name", "kind", "channels", *options))
         name, channels = section.text("name"), section.strings("channels")
         for channel in channels:
-            _one_of(section, "channels", channel, light_curves.channels)
+            one_of(section, "channels", channel, light_curves.channels)
         if kind == "limits" and light_curves.quantity != "mag":
             section.fail(
                 "kind", 'belongs to quantity "mag"; of fluxes the negative ones say what limits do', kind
@@ -110,7 +107,7 @@ def read_streams(top: Section, light_curves: LightCurveSpec) -> tuple[StreamSpec
         _unique(section, name, [stream.name for stream in streams])
         given = {key: section.data[key] for key in options if key in section}
         for key, value in given.items():
-            if key == "lag_range":
+            if key in ("lag_range", "period_range"):
                 if not _is_lag_range(value):
                     section.fail(key, "must be two positive numbers in ascending order [day]", value)
             elif key == "weight":
@@ -194,45 +191,6 @@ def read_evidence(top: Section, taken: list[str]) -> tuple[EvidenceSpec, ...]:
     return tuple(specs)
 
 
-def read_network(top: Section, evidence: list[str]) -> NetworkEdges:
-    """Read [network]: edges between "class" and evidence, without a cycle."""
-    section = top.table("network", ("edges", "no_class_edge"))
-    written = section.get("edges", "a list of [parent, child]", [])
-    if not isinstance(written, list | tuple):
-        section.fail("edges", "must be a list of [parent, child]", written)
-    edges: list[tuple[str, str]] = []
-    for edge in written:
-        if not isinstance(edge, list | tuple) or len(edge) != 2 or not all(isinstance(e, str) for e in edge):
-            section.fail("edges", "must be a list of [parent, child]", edge)
-        parent, child = edge
-        for end in edge:
-            _one_of(section, "edges", end, (CLASS_NODE, *evidence))
-        if child == CLASS_NODE:
-            section.fail(
-                "edges", f'may not lead to "{CLASS_NODE}": evidence follows from the class', list(edge)
-            )
-        if (parent, child) in edges:
-            section.fail("edges", "must name each edge once", list(edge))
-        edges.append((parent, child))
-    alone = section.strings("no_class_edge", ())
-    for name in alone:
-        _one_of(section, "no_class_edge", name, evidence)
-        if (CLASS_NODE, name) in edges:
-            section.fail("no_class_edge", f'contradicts the edge ["{CLASS_NODE}", "{name}"]')
-        if not any(name in edge for edge in edges):
-            section.fail(
-                "no_class_edge", f"leaves {name!r} without any edge; give it one or remove the evidence"
-            )
-    parents: dict[str, set[str]] = {}
-    for parent, child in edges:
-        parents.setdefault(child, set()).add(parent)
-    try:
-        TopologicalSorter(parents).prepare()
-    except CycleError as error:
-        section.fail("edges", f"must have no cycle, found {' -> '.join(error.args[1])}")
-    return NetworkEdges(tuple(edges), alone)
-
-
 def read_fit(top: Section) -> FitSpec:
     """Read [fit]."""
     least = {"folds": 2, "versions": 0, "draws": 1, "seed": 0, "min_points": 1, "max_points": 1}
@@ -291,7 +249,8 @@ def _condition(section: Section, key: str) -> Condition | None:
     return Condition(rule.text("column"), equals)
 
 
-def _one_of(section: Section, key: str, name: str, known):
+def one_of(section: Section, key: str, name: str, known):
+    """Refuse a name that is not known."""
     if name not in known:
         section.fail(key, f"must be among {', '.join(known) or 'none (there are none)'}", name)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bayesclass.network_spec import JointSpec
+
 STREAM_KINDS = (
     "pairs",
     "scaled-pairs",
@@ -16,6 +18,7 @@ STREAM_KINDS = (
     "magnitude",
     "contrast",
     "limits",
+    "period",
 )
 PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.
@@ -24,6 +27,7 @@ STREAM_OPTIONS: dict[str, tuple[str, ...]] = dict.fromkeys(
 )
 # Limits are of single exposures, and their counts hold detections too, so they are never trained on.
 STREAM_OPTIONS["limits"] = ("lag_range",)
+STREAM_OPTIONS["period"] = ("weight", "period_range")
 STREAM_OPTIONS["contrast"] = ("weight", "reference", "limit")
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
@@ -83,10 +87,36 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class NetworkEdges:
-    """Edges (parent, child) as written, and evidence that gets no edge from "class"."""
+    """Edges (parent, child) as written, evidence that gets no edge from "class", and joint densities."""
 
     edges: tuple[tuple[str, str], ...] = ()
     no_class_edge: tuple[str, ...] = ()
+    joint: tuple[JointSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class MatchSpec:
+    """A catalogue whose nearest source is evidence.
+
+    Attributes
+    ----------
+    name : str
+        Of the catalogue in the annotated table: its columns are NAME_separation_arcsec and so on.
+    radius : float
+        Within which a source counts as found [arcsec]; at most the one that was searched.
+    scatter : float
+        Expected 1-sigma scatter of a counterpart's offset on each axis, beyond the position errors [arcsec].
+    shared_scatter : bool
+        One scatter for all classes.
+    title : str
+        One line for people.
+    """
+
+    name: str
+    radius: float
+    scatter: float = 1.0
+    shared_scatter: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)

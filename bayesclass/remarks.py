@@ -8,6 +8,9 @@ import pandas as pd
 from context.evidence import EvidenceTable, State
 from structurefn.light_curves import LightCurves
 
+# Alternatives that sum to less than this were not all listed.
+LEAST_TOTAL = 0.999
+
 
 def object_remarks(
     light_curves: LightCurves, evidence: EvidenceTable, has_table: bool, *, limits_used: bool = False
@@ -54,8 +57,13 @@ def object_remarks(
     table = evidence.set_aside
     texts = (f"{name} set aside: {why}" for name, why in zip(table["column"], table["reason"], strict=True))
     add_rows(table["object_id"], texts)
-    if evidence.columns:
-        states = np.stack([column.state for column in evidence.columns.values()])
+    if evidence.alternatives is not None:
+        for i in np.flatnonzero(evidence.alternatives.total < LEAST_TOTAL):
+            total = evidence.alternatives.total[i]
+            remarks[i].append(f"alternatives sum to {total:.3g}: taken as all there are")
+    if evidence.columns or evidence.matches:
+        known = (*evidence.columns.values(), *evidence.matches.values())
+        states = np.stack([column.state for column in known])
         nothing = (states == State.NOT_COVERED).all(axis=0)
         add(nothing, "no context" if has_table else "no context: no objects' table")
     for name, columns in evidence.absent_columns.items() if has_table else ():

@@ -18,7 +18,8 @@ from structurefn.light_curves import LightCurves
 from structurefn.limits import count_limits
 from structurefn.magnitudes import as_magnitudes, with_systematic
 from structurefn.maps import map_scale, stream_map
-from structurefn.streams import KINDS, PAIR_KINDS, Stream
+from structurefn.periods import count_periods
+from structurefn.streams import JOINT_KINDS, KINDS, Stream
 
 # Kinds whose events form a proper likelihood, and the expert they enter as.
 GENERATIVE = {
@@ -52,10 +53,13 @@ def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
         if "lag_range" in options:
             low, high = options.pop("lag_range")
             options["grid"] = replace(KINDS[spec.kind][3], lag_range=(float(low), float(high)))
+        if "period_range" in options:
+            low, high = options.pop("period_range")
+            options["grid"] = replace(KINDS[spec.kind][3], column_range=(np.log10(low), np.log10(high)))
         for key in ("weight", "limit"):
             if key in options:
                 options[key] = float(options[key])
-        if spec.kind in PAIR_KINDS:
+        if spec.kind in JOINT_KINDS:
             streams.append(Stream(spec.name, spec.kind, spec.channels, **options))
         else:
             streams += [
@@ -141,7 +145,9 @@ class Representation:
         magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)
         maps, counts = {}, {}
         grids = {stream.name: stream for stream in self.streams}
-        chosen = {kind: [s for s in self.streams if s.kind == kind] for kind in ("limits", "contrast")}
+        chosen = {
+            kind: [s for s in self.streams if s.kind == kind] for kind in ("limits", "contrast", "period")
+        }
         others = [stream for stream in self.streams if stream.kind not in chosen]
         counted = chain(
             count_events(magnitudes, others, night=self.night),
@@ -150,6 +156,7 @@ class Representation:
                 (s.name, count_contrast(magnitudes, s, *_reference(s, evidence, light_curves.n_objects)))
                 for s in chosen["contrast"]
             ),
+            ((s.name, count_periods(magnitudes, s)) for s in chosen["period"]),
         )
         for done, (name, count) in enumerate(counted):
             if grids[name].trained:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayesclass.csv_text import InputError, first_line, read_csv
 from bayesclass.output_folder import check_folder
+from context.evidence_rows import ALTERNATIVE_PROBABILITY
 from structurefn.columns import LightCurveError, labels
 from structurefn.light_curves import LightCurves
 
@@ -85,7 +86,7 @@ def read_light_curves(path: str | os.PathLike, **options: Any) -> LightCurves:
 
 
 def read_objects(path: str | os.PathLike) -> pd.DataFrame:
-    """Read a table with one row an object.
+    """Read a table with one row an object, or one for each alternative (column alternative_probability).
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def read_objects(path: str | os.PathLike) -> pd.DataFrame:
     Raises
     ------
     InputError
-        As `read_table`, or if object_id is missing, empty in a row, or repeated, or there is no row.
+        As `read_table`, or if object_id is missing, empty in a row, or repeated in a table that has no
+        column alternative_probability, or there is no row.
     """
     frame = read_table(path)
     found = [str(name) for name in frame.columns]
@@ -121,11 +123,12 @@ def read_objects(path: str | os.PathLike) -> pd.DataFrame:
             f"{int(np.argmax(code < 0)) + 1}: fill it in or remove the row."
         )
     count = np.bincount(code)
-    if (count > 1).any():
+    if (count > 1).any() and ALTERNATIVE_PROBABILITY not in found:
         worst = int(np.argmax(count > 1))
         raise InputError(
             f"{path} must have one row an object, but object_id {names[worst]} appears {count[worst]} times"
-            f" ({int((count > 1).sum())} objects are repeated): keep one row of each."
+            f" ({int((count > 1).sum())} objects are repeated): keep one row of each, or give "
+            f"alternatives a column {ALTERNATIVE_PROBABILITY}."
         )
     return frame.assign(object_id=names[code])
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
-from bayesclass.network import BayesianNetwork
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.progress import Progress
+from bayesclass.recipe_schema import MatchSpec
 from bayesclass.representation import GENERATIVE, Described
 from context.evidence import EvidenceTable
 from structurefn.kernel_logistic import KernelLogistic
@@ -22,6 +23,8 @@ PRECISIONS = (0.01, 0.02, 0.04)
 PRECISION_FOLDS = 3
 # A full curve knows most: with equal weights, curves of 100 points and more are classified worse.
 FULL_WEIGHT = 4.0
+# Points of the sparsest versions, from which the pool learns what context and single points are worth.
+SPARSE, SPARSE_WEIGHT = (0, 1, 2), 0.5
 
 
 class Sample(NamedTuple):
@@ -35,6 +38,7 @@ class Sample(NamedTuple):
     weights: np.ndarray  # (n_versions,), one unit an object
     owner: np.ndarray  # (n_versions,) int, the object of each version
     seed: int
+    matches: tuple[MatchSpec, ...] = ()
 
 
 class HeldOut(NamedTuple):
@@ -45,17 +49,22 @@ class HeldOut(NamedTuple):
     moments: np.ndarray  # (3, n_versions, n_leaves), see `chain_moments`
 
 
-def version_weights(owner: np.ndarray, n_objects: int) -> np.ndarray:
-    """Weights of versions, one unit an object: the full curve counts for `FULL_WEIGHT` thinned ones."""
+def version_weights(owner: np.ndarray, n_objects: int, n_points: np.ndarray | None = None) -> np.ndarray:
+    """Weights of versions, one unit an object.
+
+    The full curve counts for `FULL_WEIGHT` thinned ones, and those of the fewest points for `SPARSE_WEIGHT`.
+    """
     weights = np.ones(len(owner))
+    if n_points is not None:
+        weights[n_points <= max(SPARSE)] = SPARSE_WEIGHT
     weights[:n_objects] = FULL_WEIGHT
     return weights / np.bincount(owner, weights=weights)[owner]
 
 
 def fit_parts(
     sample: Sample, use_object: np.ndarray, precision: float, n_draws: int = 0
-) -> tuple[LightCurveExperts, BayesianNetwork]:
-    """Fit experts and network on the objects of a mask, shape (n,)."""
+) -> tuple[LightCurveExperts, ContextExpert]:
+    """Fit experts and context on the objects of a mask, shape (n,)."""
     # Versions without a point have nothing to teach about light curves.
     rows = np.flatnonzero(use_object[sample.owner] & (sample.described.n_detections > 0))
     experts = LightCurveExperts.fit(
@@ -69,14 +78,15 @@ def fit_parts(
         seed=sample.seed,
     )
     objects = np.flatnonzero(use_object)
-    network = BayesianNetwork.fit(
+    context = ContextExpert.fit(
         sample.spec,
         sample.evidence.take(objects),
         sample.allowed[objects],
+        matches=sample.matches,
         n_draws=n_draws,
         seed=sample.seed,
     )
-    return experts, network
+    return experts, context
 
 
 def cross_fit(sample: Sample, fold: np.ndarray, precision: float, progress: Progress) -> HeldOut:
@@ -89,13 +99,14 @@ def cross_fit(sample: Sample, fold: np.ndarray, precision: float, progress: Prog
     for k in range(n_folds):
         # One step more is left for the fit on all objects.
         progress("cross-fitting", k, n_folds + 1)
-        experts, network = fit_parts(sample, fold != k, precision)
+        experts, context = fit_parts(sample, fold != k, precision)
         objects, rows = np.flatnonzero(fold == k), np.flatnonzero(fold[sample.owner] == k)
         part = sample.described.take(rows)
         got, size = experts.evidence(part)
-        context = network.log_likelihood(sample.evidence.take(objects))
-        got[CONTEXT] = context[np.searchsorted(objects, sample.owner[rows])]
-        size[CONTEXT] = np.zeros(len(rows))
+        of_objects = context.log_likelihood(sample.evidence.take(objects))
+        got[CONTEXT] = of_objects[np.searchsorted(objects, sample.owner[rows])]
+        # Context is worth less beside a long light curve, which tells some of the same.
+        size[CONTEXT] = part.n_detections.astype(float)
         for name, values in got.items():
             evidence.setdefault(name, np.zeros((n_versions, n_leaves)))[rows] = values
             sizes.setdefault(name, np.zeros(n_versions))[rows] = size[name]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from context.coordinates import ecliptic, galactic, on_sky
+from context.evidence_matches import MatchColumn, match_columns, read_match
 from context.evidence_spec import EvidenceSpec, State
 from context.evidence_values import categories, holds, numbers
 
@@ -25,9 +26,12 @@ class EvidenceReader:
         return pd.concat(self._rows, ignore_index=True) if self._rows else empty
 
     def _refuse(self, spec: EvidenceSpec, bad: np.ndarray, reason: str):
+        self._set_aside(spec.name, bad, reason)
+
+    def _set_aside(self, name: str, bad: np.ndarray, reason: str):
         if bad.any():
             ids = self.frame.index.to_numpy(dtype=object)[bad]
-            row = pd.DataFrame({"object_id": ids, "column": spec.name, "reason": reason}, dtype=object)
+            row = pd.DataFrame({"object_id": ids, "column": name, "reason": reason}, dtype=object)
             self._rows.append(row)
 
     def _note_absent(self, spec: EvidenceSpec, *columns: str):
@@ -35,6 +39,18 @@ class EvidenceReader:
         self.absent[spec.name] = tuple(dict.fromkeys(self.absent.get(spec.name, ()) + lacking))
         if not self.absent[spec.name]:
             del self.absent[spec.name]
+
+    def read_match(self, name: str) -> MatchColumn:
+        """Return the nearest source of a catalogue, setting aside what can't be used."""
+        lacking = tuple(column for column in match_columns(name) if column not in self.frame)
+        if lacking:
+            self.absent[name] = lacking
+            nothing, never = np.full(len(self.frame), np.nan), np.zeros(len(self.frame), dtype=bool)
+            return MatchColumn(nothing, nothing.copy(), never, never.copy(), np.zeros(len(self.frame)))
+        column, set_aside = read_match(self.frame, name)
+        for bad, reason in set_aside:
+            self._set_aside(name, bad, reason)
+        return column
 
     def read(self, spec: EvidenceSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return value, error and state of one evidence, setting aside what can't be used."""

@@ -59,7 +59,7 @@ class KernelFeatures:
         ----------
         maps : ndarray, shape (n, cells)
         weights : ndarray, shape (n,)
-            Rows are drawn in proportion, where there are more than needed.
+            Rows are drawn in proportion, if there are more than needed; weight zero teaches nothing.
         gamma : float
         n_components, n_landmarks, n_features : int
             Sizes, reduced where there are fewer rows.
@@ -72,7 +72,7 @@ class KernelFeatures:
         mean = np.average(maps, axis=0, weights=weights).astype(np.float32)
         centred = maps - mean
         basis = _principal_axes(centred, weights, min(n_components, *maps.shape), rng)
-        low = centred @ basis
+        low = (centred @ basis)[weights > 0]
         landmarks = _cluster_centres(low, min(n_landmarks, max(2, len(low) // 2)), rng)
         kernel = np.exp(-gamma * _squared_distance(landmarks, landmarks)).astype(np.float64)
         value, vector = np.linalg.eigh(kernel)

@@ -53,7 +53,7 @@ class OnlineCounts:
     Parameters
     ----------
     streams : sequence of Stream
-        Of any kind but limits and contrast.
+        Of any kind but limits, contrast and period.
     channels : sequence of str
         Channels of the points that will come, in the order of the batch to compare with.
     night : float
@@ -62,7 +62,7 @@ class OnlineCounts:
     Raises
     ------
     ValueError
-        If a stream's kind is limits or contrast.
+        If a stream's kind is limits, contrast or period.
 
     Notes
     -----
@@ -82,11 +82,11 @@ class OnlineCounts:
     """
 
     def __init__(self, streams: Sequence[Stream], channels: Sequence[str], *, night: float = 0.0):
-        other = [stream.name for stream in streams if stream.kind in ("limits", "contrast")]
+        other = [stream.name for stream in streams if stream.kind in ("limits", "contrast", "period")]
         if other:
             raise ValueError(
-                f"Online counts are of detections alone, but {other} need upper limits or an archive: leave "
-                "such streams out."
+                f"Online counts are of events of detections alone, but {other} need upper limits, an archive "
+                "or all points anew: leave such streams out."
             )
         self.streams, self.channels, self.night = tuple(streams), tuple(channels), float(night)
         self._points = _Sorted(*np.empty((3, 0)), np.empty(0, dtype=np.int16))

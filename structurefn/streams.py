@@ -55,6 +55,8 @@ KINDS = {
     ),
     # No kernel: the archival magnitude is no part of the light curve, see `structurefn.contrast`.
     "contrast": (None, 1, False, Grid(row_shape=(2, 1), column_range=(-9.0, 5.0), n_columns=28)),
+    # No kernel: all channels together give one distribution, of log10 period, see `structurefn.periods`.
+    "period": (None, None, False, Grid(row_shape=(1,), column_range=(-0.7, 3.1), n_columns=48)),
     # No kernel: which detection a limit refers to is known only from all streams, see `structurefn.limits`.
     "limits": (
         None,
@@ -66,6 +68,8 @@ KINDS = {
 
 # Kinds whose row is one lag, so that its bins may be any.
 LAG_KINDS = ("pairs", "scaled-pairs", "adjacent")
+# Kinds that look at all their channels together.
+JOINT_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels != 1)
 PAIR_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels == 2)
 
 
@@ -80,7 +84,7 @@ class Stream:
         One of `KINDS`.
     channels : tuple of str
         "SURVEY/band"; two for pairs (earlier, later), cross-peak (reference, measured) and limits
-        (reference, limit).
+        (reference, limit); one or more for period.
     nightly : bool
         Whether exposures of one night are averaged first.
     trained : bool
@@ -114,16 +118,17 @@ class Stream:
         if self.kind not in KINDS:
             raise ValueError(f"stream {self.name!r}: kind must be one of {sorted(KINDS)}, not {self.kind!r}.")
         _, n_channels, _, grid = KINDS[self.kind]
-        if len(self.channels) != n_channels:
+        if len(self.channels) != (n_channels or max(len(self.channels), 1)):
+            takes = n_channels or "at least one"
             raise ValueError(
-                f"stream {self.name!r} of kind {self.kind!r} takes {n_channels} channel(s), "
+                f"stream {self.name!r} of kind {self.kind!r} takes {takes} channel(s), "
                 f"but has {list(self.channels)}."
             )
+        if self.kind in ("limits", "period") and self.nightly:
+            raise ValueError(
+                f"stream {self.name!r}: {self.kind} takes single exposures, but nightly is set: leave it out."
+            )
         if self.kind == "limits":
-            if self.nightly:
-                raise ValueError(
-                    f"stream {self.name!r}: limits are of single exposures, but nightly is set: leave it out."
-                )
             object.__setattr__(self, "trained", False)
         if self.grid is None:
             object.__setattr__(self, "grid", grid)
@@ -140,12 +145,13 @@ class Stream:
         Raises
         ------
         ValueError
-            For limits and contrast, which `structurefn.limits` and `structurefn.contrast` count.
+            For limits, contrast and period, which have functions of their own.
         """
         if KINDS[self.kind][0] is None:
+            function = {"period": "count_periods"}.get(self.kind, f"count_{self.kind}")
             raise ValueError(
                 f"stream {self.name!r}: kind {self.kind!r} has no kernel, but is to be counted with one: use "
-                f"structurefn.count_{self.kind}."
+                f"structurefn.{function}."
             )
         return KINDS[self.kind][0]
 

@@ -1,5 +1,7 @@
 """Random thinnings and truncations, so that a fit learns the light curve and not the cadence."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from structurefn.light_curves import LightCurves
@@ -12,6 +14,7 @@ def thinned_versions(
     versions: int = 5,
     min_points: int = 3,
     max_points: int = 120,
+    sparse: Sequence[int] = (),
 ) -> tuple[LightCurves, np.ndarray]:
     """Every object at full length, and thinned or truncated at random.
 
@@ -27,11 +30,13 @@ def thinned_versions(
         Thinned versions an object, at most.
     min_points, max_points : int
         Bounds of k, at least 1.
+    sparse : sequence of int
+        Numbers of points of further versions, chosen at random, one each of every object that has more.
 
     Returns
     -------
     LightCurves
-        The objects in their order, then the thinned versions.
+        The objects in their order, then the thinned versions, then the sparse ones.
     ndarray of int, shape (n_versions_in_all,)
         Index of the object that each is a version of.
     """
@@ -53,8 +58,11 @@ def thinned_versions(
     start = np.where(mode == 2, start, 0)
     in_row = (position >= start[point_owner]) & (position < (start + kept)[point_owner])
     keep = np.where(mode[point_owner] == 0, rank < kept[point_owner], in_row)
-    thinned = repeated.keep_points(keep)
-    return _join(light_curves, thinned), np.concatenate([np.arange(n), owner])
+    joined, owners = _join(light_curves, repeated.keep_points(keep)), [np.arange(n), owner]
+    for n_points in sparse:
+        owners.append(np.flatnonzero(count > n_points))
+        joined = _join(joined, thin_to(light_curves.take_objects(owners[-1]), n_points, rng))
+    return joined, np.concatenate(owners)
 
 
 def thin_to(light_curves: LightCurves, n_points: int, rng: np.random.Generator) -> LightCurves:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from bayesclass.network import BayesianNetwork, NetworkError, NetworkSpec
+from bayesclass.network import BayesianNetwork, JointSpec, NetworkError, NetworkSpec
 from context.evidence import Condition, EvidenceSpec, EvidenceTable
 
 CLASSES = ("SN", "CV", "AGN")
@@ -426,3 +426,129 @@ def test_host_evidence_beats_class_frequencies_on_real_supernovae(data_dir):
     for before, after in itertools.pairwise(losses):
         cost = after - before
         assert cost.mean() < 2 * cost.std() / np.sqrt(len(y))
+
+
+JOINT = NetworkSpec(
+    class_states=CLASSES,
+    edges=(("n_stars", "angle"),),
+    no_class_edge=("n_stars",),
+    joint=(JointSpec("light", ("mag", "separation"), 3),),
+)
+
+
+@pytest.fixture(scope="module")
+def joint_network():
+    frame, y = sample(600, seed=11)
+    return BayesianNetwork.fit(JOINT, table(frame), np.eye(3, dtype=bool)[y], n_draws=4)
+
+
+def test_a_joint_density_adds_to_the_other_columns(joint_network):
+    # Given the class a block is independent of all else, so the parts of two networks add.
+    frame, y = sample(600, seed=11)
+    tested = table(sample(80, seed=12)[0])
+    alone = BayesianNetwork.fit(
+        replace(JOINT, joint=()),
+        EvidenceTable.from_frame(frame, [s for s in SPECS if s.name not in ("mag", "separation")]),
+        np.eye(3, dtype=bool)[y],
+        n_draws=0,
+    )
+    block = joint_network.joint["light"]
+    codes = {name: node.encode(tested.columns[name]) for name, node in block.nodes.items()}
+    expected = alone.log_likelihood(tested) + block.log_likelihood(codes)
+    np.testing.assert_allclose(joint_network.log_likelihood(tested), expected, atol=1e-5)
+
+
+def test_contributions_of_a_joint_density_sum_to_the_likelihood(joint_network):
+    tested = table(sample(80, seed=13)[0])
+    parts = joint_network.contributions(tested)
+    assert set(parts) == set(tested.columns)
+    np.testing.assert_allclose(sum(parts.values()), joint_network.log_likelihood(tested), atol=1e-5)
+    for name, column in tested.columns.items():
+        assert (parts[name][column.state == 2] == 0.0).all()
+
+
+def test_a_joint_density_is_stored_with_its_draws(joint_network):
+    meta, arrays = joint_network.to_arrays()
+    again = BayesianNetwork.from_arrays(json.loads(json.dumps(meta)), arrays)
+    tested = table(sample(50, seed=14)[0])
+    np.testing.assert_array_equal(again.log_likelihood(tested), joint_network.log_likelihood(tested))
+    draws = again.log_likelihood_draws(tested)
+    np.testing.assert_array_equal(draws, joint_network.log_likelihood_draws(tested))
+    assert draws.shape == (4, 50, 3)
+    assert draws.std(axis=0).max() > 0.01
+    assert again.spec == joint_network.spec
+
+
+def test_a_network_without_joint_density_is_stored_as_before(fitted):
+    meta, arrays = fitted.to_arrays()
+    assert "joint" not in meta
+    assert not [name for name in arrays if name.startswith("joint/")]
+
+
+def test_a_joint_density_learns_from_partial_labels(joint_network):
+    frame, y = sample(600, seed=11)
+    allowed = np.eye(3, dtype=bool)[y]
+    allowed[::3] |= np.array([True, True, False])
+    network = BayesianNetwork.fit(JOINT, table(frame), allowed, n_draws=0)
+    tested, truth = sample(800, seed=15)
+    losses = []
+    for model in (network, joint_network):
+        joint = model.log_likelihood(table(tested)) + np.log([0.6, 0.25, 0.15])
+        joint -= np.logaddexp.reduce(joint, axis=1, keepdims=True)
+        losses.append(-joint[np.arange(800), truth].mean())
+    assert losses[0] < losses[1] + 0.05
+
+
+def test_a_joint_density_has_no_discrete_form(joint_network):
+    with pytest.raises(NetworkError, match="can't hold a joint density, found 'light'"):
+        joint_network.to_pgmpy()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"joint": (JointSpec("light", ("mag", "host")),)}, "continuous columns, found 'host' of kind"),
+        ({"joint": (JointSpec("light", ("mag", "gone")),)}, "must list evidence, found 'gone'"),
+        ({"joint": (JointSpec("mag", ("mag", "separation")),)}, "must not be named like a column"),
+    ],
+)
+def test_joint_densities_that_do_not_fit_the_evidence_are_refused(options, words):
+    frame, y = sample(60)
+    spec = NetworkSpec(class_states=CLASSES, **options)
+    with pytest.raises(NetworkError, match=words):
+        BayesianNetwork.fit(spec, table(frame), np.eye(3, dtype=bool)[y], n_draws=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"joint": (JointSpec("a", ("x", "y")), JointSpec("b", ("y", "z")))}, "found 'y' in 'a' and 'b'"),
+        ({"joint": (JointSpec("a", ("x", "y")), JointSpec("a", ("v", "z")))}, "must have different names"),
+        ({"joint": (JointSpec("a", ("x", "y")),), "edges": (("z", "x"),)}, "'z' -> 'x' at 'x' of 'a'"),
+        ({"joint": (JointSpec("a", ("x", "y")),), "edges": (("x", "z"),)}, "'x' -> 'z' at 'x' of 'a'"),
+        ({"joint": (JointSpec("a", ("x", "y")),), "no_class_edge": ("x",)}, "found 'x' of 'a' in no_class"),
+    ],
+)
+def test_joint_densities_that_contradict_the_edges_are_refused(options, words):
+    with pytest.raises(NetworkError, match=words):
+        NetworkSpec(class_states=CLASSES, **options)
+
+
+def test_a_joint_density_needs_two_columns_and_a_component():
+    with pytest.raises(NetworkError, match="two or more different columns"):
+        JointSpec("a", ("x",))
+    with pytest.raises(NetworkError, match="one component or more, found 0"):
+        JointSpec("a", ("x", "y"), 0)
+
+
+def test_a_range_from_zero_to_one_says_that_a_column_is_a_probability(rng):
+    specs = (
+        EvidenceSpec("share", "continuous", column="share", valid_range=(0, 1)),
+        EvidenceSpec("mag", "continuous", column="mag", unit="mag", valid_range=(0, 30)),
+    )
+    y = rng.integers(0, 3, 120)
+    frame = pd.DataFrame({"object_id": np.arange(120).astype(str), "share": rng.random(120)})
+    frame["mag"] = rng.normal(18.0 + y, 1.0)
+    spec = NetworkSpec(class_states=CLASSES, joint=(JointSpec("block", ("share", "mag")),))
+    network = BayesianNetwork.fit(spec, table(frame, specs), np.eye(3, dtype=bool)[y], n_draws=0)
+    assert network.joint["block"].probability.tolist() == [True, False]

@@ -9,8 +9,9 @@ import pytest
 from bayesclass.recipe import Recipe, RecipeError, shipped_recipes
 from context import EvidenceTable
 
-SHIPPED = ("crts-transients", "des-supernovae", "eros-variables", "ztf-supernovae")
-FOLDERS = dict(zip(SHIPPED, ("crts", "snpcc", "eros1", "ztf_bts"), strict=True))
+WITH_LIGHT_CURVES = ("crts-transients", "des-supernovae", "eros-variables", "ztf-supernovae")
+SHIPPED = (*WITH_LIGHT_CURVES[:-1], "transient-context", WITH_LIGHT_CURVES[-1])
+FOLDERS = dict(zip(WITH_LIGHT_CURVES, ("crts", "snpcc", "eros1", "ztf_bts"), strict=True))
 # Columns that follow from the classifying spectrum, the whole light curve or the way a sample was made.
 LEAKS = {
     "spec_redshift",
@@ -115,7 +116,7 @@ def test_shipped_recipes(name):
         used |= {rule.column for rule in (spec.covered, spec.none) if rule is not None}
     assert not used & LEAKS
     used_channels = {channel for stream in recipe.streams for channel in stream.channels}
-    assert used_channels == set(recipe.light_curves.channels)
+    assert used_channels == (set(recipe.light_curves.channels) if name in WITH_LIGHT_CURVES else set())
 
 
 def test_shipped_names():
@@ -214,6 +215,11 @@ def edit(path, value):
         (["streams", 0, "kind"], "cross-paek", "did you mean cross-peak"),
         (["streams", 1, "weight"], 0, r"streams\[peak\].weight must be a number above zero, found 0"),
         (["streams", 1, "weight"], "high", "weight must be a number above zero"),
+        (
+            ["streams", 1],
+            {"name": "p", "kind": "period", "channels": ["S/g"], "period_range": [9, 1]},
+            r"streams\[p\].period_range must be two positive numbers",
+        ),
         (["streams", 1, "kind"], "contrast", r"streams\[peak\].reference is missing"),
         (["streams", 0, "kind"], "limits", 'kind belongs to quantity "mag"'),
         (["evidence", 0, "name"], "class", "name must differ"),
@@ -261,7 +267,7 @@ def test_nothing_to_classify_with():
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WITH_LIGHT_CURVES)
 def test_shipped_recipes_read_real_objects(name, data_dir):
     recipe = Recipe.load(name)
     objects = pd.read_csv(data_dir / FOLDERS[name] / "objects.csv")
@@ -279,7 +285,7 @@ def test_shipped_recipes_read_real_objects(name, data_dir):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WITH_LIGHT_CURVES)
 def test_shipped_channels_are_those_of_the_data(name, data_dir):
     pairs = pd.read_parquet(data_dir / FOLDERS[name] / "lightcurves.parquet", columns=["survey", "band"])
     found = pairs.drop_duplicates()
@@ -306,3 +312,55 @@ def test_a_contrast_refers_to_an_archival_magnitude():
         Recipe.from_dict(contrast_recipe(reference="z"))
     with pytest.raises(RecipeError, match=r"streams\[contrast\].limit must be a magnitude, found 'faint'"):
         Recipe.from_dict(contrast_recipe(limit="faint"))
+
+
+def with_joint(*blocks, **network):
+    data = minimal()
+    data["network"] = {**network, "joint": list(blocks)}
+    return data
+
+
+def test_joint_densities_are_read_and_written():
+    recipe = Recipe.from_dict(with_joint({"name": "light", "columns": ["z", "m"], "components": 4}))
+    (block,) = recipe.network.joint
+    assert (block.name, block.columns, block.components) == ("light", ("z", "m"), 4)
+    assert recipe.edges == (("class", "z"), ("class", "m"))
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert "joint" not in Recipe.from_dict(minimal()).to_dict()["network"]
+    assert (
+        Recipe.from_dict(with_joint({"name": "b", "columns": ["z", "m"]})).network.joint[0].components == 12
+    )
+
+
+@pytest.mark.parametrize(
+    ("blocks", "network", "message"),
+    [
+        ([{"columns": ["z", "m"]}], {}, r"network.joint\[1\].name is missing"),
+        ([{"name": "b"}], {}, r"network.joint\[b\].columns is missing"),
+        ([{"name": "b", "columns": ["z"]}], {}, "columns must be two or more different names"),
+        ([{"name": "b", "columns": ["z", "z"]}], {}, "columns must be two or more different names"),
+        ([{"name": "b", "columns": ["z", "q"]}], {}, r"must be continuous evidence \(z, m\), found 'q'"),
+        ([{"name": "z", "columns": ["z", "m"]}], {}, "name must differ from the names of evidence"),
+        ([{"name": "b", "columns": ["z", "m"], "components": 0}], {}, "components must be a whole number"),
+        ([{"name": "b", "columns": ["z", "m"], "states": 3}], {}, "states is not a key"),
+        (
+            [{"name": "b", "columns": ["z", "m"]}, {"name": "c", "columns": ["m", "z"]}],
+            {},
+            "may not share a column with joint density 'b'",
+        ),
+        ([{"name": "b", "columns": ["z", "m"]}], {"edges": [["z", "m"]]}, "may not touch 'z' of joint"),
+    ],
+)
+def test_joint_densities_that_are_refused(blocks, network, message):
+    refused(with_joint(*blocks, **network), message)
+
+
+@pytest.mark.real_data
+def test_the_context_recipe_reads_the_real_tables(data_dir):
+    recipe = Recipe.load("transient-context")
+    objects = pd.read_csv(data_dir / "ztf_bts" / "objects.csv")
+    allowed = recipe.taxonomy.allowed(recipe.raw_labels(objects))
+    assert (allowed.sum(axis=1) == 1).mean() > 0.99
+    table = EvidenceTable.from_frame(objects, recipe.evidence)
+    assert table.columns["host_mag"].measured.sum() > 1300
+    assert (table.columns["host_normalised_separation"].state == 1).sum() > 20

@@ -314,3 +314,174 @@ def test_to_frame():
 def test_specs_without_meaning(arguments, message):
     with pytest.raises(EvidenceError, match=f"Evidence 'e': .*{message}"):
         EvidenceSpec("e", **arguments)
+
+
+HOST = EvidenceSpec("host", "continuous", column="h", covered=Condition("seen", True))
+
+
+def alternatives(**changes):
+    """Object b in three rows, a in one, c in two; the last of b and c without a host."""
+    columns = {
+        "object_id": ["b", "a", "b", "c", "b", "c"],
+        "alternative_probability": [0.2, 1.0, 0.5, 0.4, 0.3, 0.6],
+        "h": [1.0, 2.0, 3.0, 4.0, np.nan, np.nan],
+        "m": [20.0, 21.0, 20.0, 22.0, 20.0, 22.0],
+        "seen": True,
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_alternatives_are_one_object_each():
+    table = EvidenceTable.from_frame(alternatives(), [HOST, MAG])
+    assert table.object_id.tolist() == ["b", "a", "c"]
+    assert table.n_objects == 3
+    # The table itself shows the most probable row of each object.
+    np.testing.assert_array_equal(table.columns["host"].value, [3.0, 2.0, np.nan])
+    assert table.columns["host"].state.tolist() == [M, M, N]
+    every = table.alternatives
+    assert every.owner.tolist() == [0, 0, 0, 1, 2, 2]
+    np.testing.assert_allclose(every.probability, [0.2, 0.5, 0.3, 1.0, 0.4, 0.6])
+    np.testing.assert_array_equal(every.rows.columns["host"].value, [1, 3, np.nan, 2, 4, np.nan])
+    # What all rows of an object repeat is the object's; one row shares everything with itself.
+    assert every.shared["mag"].tolist() == [True] * 6
+    assert every.shared["host"].tolist() == [False] * 3 + [True] + [False] * 2
+    own = every.own_rows.columns
+    assert own["mag"].state.tolist() == [X] * 6
+    assert own["host"].state.tolist() == [M, M, N, X, M, N]
+
+
+def test_alternatives_follow_the_objects():
+    table = EvidenceTable.from_frame(alternatives(), [HOST], object_ids=["c", "new", "b"])
+    assert table.columns["host"].state.tolist() == [N, X, M]
+    assert table.n_not_requested == 1
+    assert table.alternatives.owner.tolist() == [0, 0, 1, 2, 2, 2]
+    np.testing.assert_allclose(table.alternatives.probability, [0.4, 0.6, 1.0, 0.2, 0.5, 0.3])
+    taken = table.take([2, 0, 2]).alternatives
+    assert taken.owner.tolist() == [0, 0, 0, 1, 1, 2, 2, 2]
+    np.testing.assert_allclose(taken.probability, [0.2, 0.5, 0.3, 0.4, 0.6, 0.2, 0.5, 0.3])
+    assert taken.rows.object_id.tolist() == ["b"] * 3 + ["c"] * 2 + ["b"] * 3
+    assert taken.total.tolist() == [1.0, 1.0, 1.0]
+    assert table.take(np.array([False, True, False])).alternatives.owner.tolist() == [0]
+    assert table.take([]).alternatives.owner.tolist() == []
+    hidden = table.without("host", where=[True, False, False]).alternatives.rows.columns["host"]
+    assert hidden.state.tolist() == [X, X, X, M, M, N]
+    empty = EvidenceTable.from_frame(alternatives().iloc[:0], [HOST], object_ids=["a"])
+    assert empty.alternatives.owner.tolist() == [0]
+
+
+def test_less_than_one_is_normalised_and_known():
+    table = EvidenceTable.from_frame(
+        alternatives(alternative_probability=["0.1", 0.5, 0.25, 0.4, 0.15, 0.6]), [HOST]
+    )
+    np.testing.assert_allclose(table.alternatives.total, [0.5, 0.5, 1.0])
+    np.testing.assert_allclose(table.alternatives.probability, [0.2, 0.5, 0.3, 1.0, 0.4, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("probability", "message"),
+    [
+        ([0.2, 1.0, 0.5, 0.4, np.nan, 0.6], r"in \[0, 1\] in every row, found nan for object 'b'"),
+        ([0.2, "x", 0.5, 0.4, 0.3, 0.6], r"found x for object 'a' \(1 such rows"),
+        ([-0.2, 1.0, 0.5, 0.4, 0.3, 0.6], r"found -0.2 for object 'b'"),
+        ([0.2, 1.1, 0.5, 0.4, 0.3, 0.6], r"found 1.1 for object 'a'"),
+        ([0.2, 1.0, 0.5, 0.5, 0.3, 0.6], r"sum to one .* found 1.1 for object 'c'"),
+        ([0.2, 0.0, 0.5, 0.4, 0.3, 0.6], r"sum to one .* found 0 for object 'a'"),
+        ([0.2, 1.0, 0.5, 0.4 + 1e-5, 0.3, 0.6], r"found 1.00001 for object 'c'"),
+    ],
+)
+def test_probabilities_that_are_none(probability, message):
+    with pytest.raises(EvidenceError, match=message):
+        EvidenceTable.from_frame(alternatives(alternative_probability=probability), [HOST])
+
+
+def test_rounding_of_probabilities_is_forgiven():
+    probability = [0.2, 1.0, 0.5, 0.4 + 5e-7, 0.3, 0.6]
+    table = EvidenceTable.from_frame(alternatives(alternative_probability=probability), [HOST])
+    assert np.bincount(table.alternatives.owner, table.alternatives.probability) == pytest.approx(1.0)
+
+
+def test_repeated_objects_need_probabilities():
+    with pytest.raises(EvidenceError, match=r"'b' twice .* column alternative_probability"):
+        EvidenceTable.from_frame(alternatives().drop(columns="alternative_probability"), [HOST])
+
+
+def test_a_bad_value_that_rows_repeat_is_said_once():
+    table = EvidenceTable.from_frame(alternatives(m=[99.0, 21.0, 99.0, 22.0, 99.0, 22.0]), [MAG])
+    assert reasons(table) == [("b", "mag", "out of range [10, 30]")]
+
+
+@given(st.permutations(range(6)))
+def test_order_of_alternatives_changes_no_object(order):
+    ids = ["a", "b", "c"]
+    first = EvidenceTable.from_frame(alternatives(), [HOST, MAG], object_ids=ids)
+    again = EvidenceTable.from_frame(alternatives().iloc[list(order)], [HOST, MAG], object_ids=ids)
+    np.testing.assert_array_equal(first.columns["host"].value, again.columns["host"].value)
+    for key in ("host", "mag"):
+        np.testing.assert_array_equal(first.alternatives.shared[key], again.alternatives.shared[key])
+    one, two = (
+        sorted(zip(t.alternatives.owner, t.alternatives.probability, strict=True)) for t in (first, again)
+    )
+    np.testing.assert_allclose(one, two)
+
+
+def nearest(**changes):
+    columns = {
+        "object_id": list("abcde"),
+        "x_separation_arcsec": [0.5, np.nan, 7.0, 1.0, np.nan],
+        "x_density_arcmin2": [1.0, 2.0, 0.0, 1.0, np.nan],
+        "x_found": [True, False, True, True, None],
+        "x_covered": [True, True, True, None, False],
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_matches_are_read_with_their_states():
+    ids = ["c", "a", "e", "b", "d", "new"]
+    table = EvidenceTable.from_frame(nearest(), [], matches=["x"], object_ids=ids)
+    match = table.matches["x"]
+    assert match.state.tolist() == [M, M, X, N, M, X]
+    np.testing.assert_array_equal(match.separation[[0, 1, 4]], [7.0, 0.5, 1.0])
+    assert table.set_aside.empty
+    # A source beyond a smaller radius is none within it.
+    assert match.within(5.0).state.tolist() == [N, M, X, N, M, X]
+    assert table.take([1, 4]).matches["x"].separation.tolist() == [0.5, 1.0]
+    assert table.without("x", where=np.arange(6) < 2).matches["x"].state.tolist() == [X, X, X, N, M, X]
+    with pytest.raises(EvidenceError, match="'y'; known: x"):
+        table.without("y")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"x_separation_arcsec": [np.nan, np.nan, 7, 1, np.nan]}, "without a separation of zero or more"),
+        ({"x_separation_arcsec": [-1, np.nan, 7, 1, np.nan]}, "without a separation of zero or more"),
+        ({"x_density_arcmin2": [np.nan, 2, 0, 1, 1]}, "no density of zero or more"),
+        ({"x_density_arcmin2": ["few", 2, 0, 1, 1]}, "no density of zero or more"),
+        ({"x_position_error_arcsec": [-1.0, 1, 1, 1, 1]}, "position error is not a number of zero or more"),
+        ({"x_position_error_arcsec": ["?", 1, 1, 1, 1]}, "position error is not a number of zero or more"),
+    ],
+)
+def test_matches_that_cannot_be_used_are_set_aside(changes, reason):
+    table = EvidenceTable.from_frame(nearest(**changes), [], matches=["x"])
+    ((object_id, name, said),) = reasons(table)
+    assert (object_id, name) == ("a", "x")
+    assert said.endswith(reason)
+    assert table.matches["x"].state.tolist() == [X, N, M, M, X]
+
+
+def test_matches_without_their_columns():
+    table = EvidenceTable.from_frame(nearest().drop(columns=["x_found"]), [], matches=["x", "y"])
+    assert table.absent_columns["x"] == ("x_found",)
+    assert len(table.absent_columns["y"]) == 4
+    assert table.matches["x"].state.tolist() == [X] * 5
+    with pytest.raises(EvidenceError, match="'x' twice"):
+        EvidenceTable.from_frame(nearest(), [], matches=["x", "x"])
+
+
+def test_rows_of_an_object_agree_on_a_match():
+    doubled = pd.concat([nearest().assign(alternative_probability=0.5)] * 2, ignore_index=True)
+    table = EvidenceTable.from_frame(doubled, [], matches=["x"])
+    assert table.matches["x"].state.tolist() == [M, N, M, M, X]
+    doubled.loc[7, "x_separation_arcsec"] = 6.0
+    with pytest.raises(EvidenceError, match="those of 'c' differ"):
+        EvidenceTable.from_frame(doubled, [], matches=["x"])
