@@ -17,8 +17,8 @@ STREAM_KINDS = (
     "cross-peak",
     "magnitude",
     "contrast",
-    "limits",
     "period",
+    "limits",
 )
 PAIR_STREAM_KINDS = ("pairs", "scaled-pairs", "cross-peak", "limits")
 # Keys of a stream beside name, kind and channels, by kind.

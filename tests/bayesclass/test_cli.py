@@ -19,7 +19,7 @@ from bayesclass import storage
 from bayesclass.cli import app
 from bayesclass.recipe import Recipe, shipped_recipes
 
-COMMANDS = ("fit", "classify", "evaluate", "explain", "models", "recipes")
+COMMANDS = ("fit", "classify", "evaluate", "explain", "annotate", "models", "recipes")
 LEAVES = ("Ia", "II", "Ibc", "IIn", "SLSN")
 
 
