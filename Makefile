@@ -43,6 +43,7 @@ format: .venv/.ready
 
 benchmarks: .venv/.ready
 	@set -e; for name in network_inference structure_functions likelihood_honesty forecasts upper_limits ingredients modes \
+	    cross_match host_association context_alone network_structure \
 	    cross_validation; do \
 	    echo "== $$name"; $(PYTHON) benchmarks/$$name.py; done
 

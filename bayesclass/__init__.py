@@ -6,23 +6,35 @@ __version__ = "0.1.0"
 _HOME = {
     "Classifier": "bayesclass.classifier",
     "Posterior": "bayesclass.posterior",
+    "Fractions": "bayesclass.prior_shift",
+    "Prior": "bayesclass.priors",
+    "estimate_fractions": "bayesclass.prior_shift",
     "Recipe": "bayesclass.recipe",
     "Taxonomy": "bayesclass.taxonomy",
     "BayesianNetwork": "bayesclass.network",
     "JointSpec": "bayesclass.network_spec",
     "NetworkSpec": "bayesclass.network_spec",
+    "LearnedStructure": "bayesclass.structure_learning",
     "evaluate": "bayesclass.evaluation",
+    "learn_edges": "bayesclass.structure_learning",
+    "read_bif": "bayesclass.network_bif",
 }
 __all__ = [
     "BayesianNetwork",
     "Classifier",
+    "Fractions",
     "JointSpec",
+    "LearnedStructure",
     "NetworkSpec",
     "Posterior",
+    "Prior",
     "Recipe",
     "Taxonomy",
     "__version__",
+    "estimate_fractions",
     "evaluate",
+    "learn_edges",
+    "read_bif",
 ]
 
 

@@ -13,9 +13,11 @@ from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
 from bayesclass.novelty import standardised
 from bayesclass.object_rows import one_row_an_object
 from bayesclass.posterior import Posterior
+from bayesclass.priors import Prior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
 from bayesclass.remarks import object_remarks
+from bayesclass.reweighting import conflict
 from bayesclass.training import CONTEXT, chain_moments, chain_size
 from context.evidence import EvidenceTable
 from context.evidence_rows import ObjectRows
@@ -136,6 +138,7 @@ class Classifier:
         light_curves: LightCurves | pd.DataFrame | None,
         objects: pd.DataFrame | None = None,
         progress: Progress | None = None,
+        prior: Prior | None = None,
     ) -> Posterior:
         """Compute class probabilities of every object of either table.
 
@@ -146,6 +149,8 @@ class Classifier:
             Columns object_id and whatever evidence there is; labels are not read. Alternatives as in `fit`.
         progress : callable, optional
             Called with (stage, done, total).
+        prior : Prior, optional
+            Class prior in place of the training sample's; as `Posterior.with_prior` of what comes without.
 
         Returns
         -------
@@ -157,7 +162,9 @@ class Classifier:
         ValueError
             If a table cannot be used at all.
         """
-        _ = self.fitted  # refuses early
+        trained_on = Prior.training(self)
+        if prior is not None:
+            prior.in_order(self.classes_)  # refuses early
         objects = _with_identifiers(objects)
         batch = self._batch(light_curves, objects)
         evidence = self.recipe.read_evidence(objects, object_ids=batch.object_id)
@@ -178,15 +185,18 @@ class Classifier:
         }
         limits_used = any(stream.kind == "limits" for stream in self.recipe.streams)
         remarks = object_remarks(batch, evidence, objects is not None, limits_used=limits_used)
-        return Posterior(
+        posterior = Posterior(
             object_id=batch.object_id,
             taxonomy=self.recipe.taxonomy,
             n_detections=batch.n_detections,
             n_upper_limits=batch.n_upper_limits,
             warnings=remarks,
             reasons=reasons,
+            prior=trained_on,
+            light_curve_pieces=tuple(name for name in self.fitted.pool.experts if name != CONTEXT),
             **joined,
         )
+        return posterior if prior is None else posterior.with_prior(prior)
 
     def predict_proba(
         self, light_curves: LightCurves | pd.DataFrame | None, objects: pd.DataFrame | None = None
@@ -287,20 +297,10 @@ def _in_channels(batch: LightCurves, wanted: LightCurveSpec) -> LightCurves:
 
 
 def _conflict(terms: dict[str, np.ndarray]) -> np.ndarray:
-    r"""Log of how much better light curve and context agree than by chance, 0 where one is missing.
-
-    .. math:: \log \sum_c \pi_c L_c X_c - \log \sum_c \pi_c L_c - \log \sum_c \pi_c X_c
-    """
-    prior = terms["prior"] + terms["calibration"]
-    prior = prior - np.logaddexp.reduce(prior, axis=1, keepdims=True)
+    """Agreement of the pool's terms of light curve and context."""
     context = terms[CONTEXT]
     light_curve = sum(
         (v for name, v in terms.items() if name not in ("prior", "calibration", CONTEXT)),
         np.zeros_like(context),
     )
-
-    def total(values):
-        return np.logaddexp.reduce(prior + values, axis=1)
-
-    conflict = total(light_curve + context) - total(light_curve) - total(context)
-    return np.where(np.abs(conflict) < 1e-12, 0.0, conflict)
+    return conflict(terms["prior"] + terms["calibration"], light_curve, context)

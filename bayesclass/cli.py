@@ -128,7 +128,8 @@ def fit(
     epilog="""\b
 Examples:
   bayesclass classify my-model --light-curves L.parquet --objects O.csv --out posteriors.parquet
-  bayesclass classify ztf-supernovae --light-curves L.csv --out posteriors.csv --nodes""",
+  bayesclass classify ztf-supernovae --light-curves L.csv --out posteriors.csv --nodes
+  bayesclass classify my-model --light-curves L.csv --out posteriors.csv --prior estimate""",
 )
 def classify(
     model: Model,
@@ -140,6 +141,15 @@ def classify(
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Also the probabilities of the inner nodes of the class tree.")
     ] = False,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            "--prior",
+            metavar="PRIOR",
+            help="Of the classes: `training` (the default), `uniform`, `estimate` (class fractions of these "
+            "objects, found from their evidence), or a .toml file with a probability of each class or node.",
+        ),
+    ] = None,
 ) -> None:
     """Classify and write a table of posteriors."""
     from bayesclass import cli_read, cli_summary, tables
@@ -150,17 +160,25 @@ def classify(
     from bayesclass.classifier import Classifier
 
     classifier = Classifier.load(model)
+    if prior is not None:
+        from bayesclass import cli_prior
+
+        chosen = cli_prior.choose_prior(prior, classifier)
     table = None if objects is None else tables.read_objects(objects)
     rules = classifier.recipe
     batch = cli_read.light_curves(light_curves, rules, also=table)
     with progress_bars() as progress:
         posterior = classifier.classify(batch, table, progress=progress)
+    used = []
+    if prior is not None:
+        posterior, used = cli_prior.with_chosen_prior(posterior, chosen)
     frame = posterior.to_frame(nodes=nodes)
     tables.write_table(frame, out)
     _say(cli_summary.first_rows(frame, rules.taxonomy.leaves))
     _say(cli_summary.describe_light_curves(batch))
     _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
     _say(cli_summary.describe_warnings(frame["warnings"]))
+    _say(used)
     _done(f"posteriors written to {out}", start)
 
 
@@ -202,7 +220,8 @@ def evaluate(
     epilog="""\b
 Examples:
   bayesclass explain my-model ZTF20abc --light-curves L.parquet --objects O.csv --out ZTF20abc.html
-  bayesclass explain my-model ZTF20abc --light-curves L.parquet --out ZTF20abc.png""",
+  bayesclass explain my-model ZTF20abc --light-curves L.parquet --out ZTF20abc.png
+  bayesclass explain my-model ZTF20abc --light-curves L.csv --between IIn,SLSN --out ZTF20abc.html""",
 )
 def explain(
     model: Model,
@@ -210,6 +229,14 @@ def explain(
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Page or picture (.html or .png).")],
     light_curves: LightCurvesFile = None,
     objects: ObjectsFile = None,
+    between: Annotated[
+        str | None,
+        typer.Option(
+            "--between",
+            metavar="A,B",
+            help="Two classes or inner nodes to set against each other; default: the two most probable.",
+        ),
+    ] = None,
 ) -> None:
     """Explain one object's posterior."""
     from bayesclass import cli_output, cli_read, cli_summary, tables
@@ -219,6 +246,7 @@ def explain(
     from bayesclass.classifier import Classifier
 
     classifier = Classifier.load(model)
+    asked = {} if between is None else {"between": cli_read.two_classes(between, classifier.recipe.taxonomy)}
     table = None if objects is None else tables.read_objects(objects)
     rules = classifier.recipe
     batch = cli_read.light_curves(light_curves, rules, also=table)
@@ -226,7 +254,7 @@ def explain(
     from bayesclass.explain import write_explanation
 
     with cli_output.whole_file(out) as temporary:
-        write_explanation(classifier, batch, table, object_id, temporary)
+        write_explanation(classifier, batch, table, object_id, temporary, **asked)
     _say(cli_summary.describe_light_curves(batch))
     _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
     _done(f"explanation written to {out}", start)
@@ -288,11 +316,24 @@ def annotate(
     _done(f"evidence written to {out}", start)
 
 
-@app.command(help="List the models that come with the package.", epilog="Example: bayesclass models")
-def models() -> None:
-    """List shipped models."""
+@app.command(
+    help="List the models that come with the package, or show the network of one.",
+    epilog="Examples: bayesclass models, bayesclass models ztf-supernovae",
+)
+def models(
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help="A directory that `fit` wrote, or a shipped name.")
+    ] = None,
+) -> None:
+    """List shipped models, or show the network of one."""
     from bayesclass.storage import shipped_models
 
+    if model is not None:
+        from bayesclass.classifier import Classifier
+        from bayesclass.plots_network import network_text
+
+        typer.echo(network_text(Classifier.load(model).fitted.context.network))
+        return
     names = shipped_models()
     _say(names or ["No model comes with this version; make one with `bayesclass fit`."])
 

@@ -1,4 +1,4 @@
-"""What the commands read: light curves as the recipe wants them, and the choice of one object."""
+"""What the commands read: light curves as the recipe wants them, one object, two classes."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bayesclass.explanation_between import check_between
 from bayesclass.recipe import Recipe
 from bayesclass.tables import InputError, read_light_curves
+from bayesclass.taxonomy import Taxonomy
 from structurefn.light_curves import LightCurves
 
-__all__ = ["light_curves", "one_object"]
+__all__ = ["light_curves", "one_object", "two_classes"]
 
 
 def light_curves(path: Path | None, recipe: Recipe, *, also: pd.DataFrame | None = None) -> LightCurves:
@@ -72,3 +74,21 @@ def one_object(
         )
     table = None if objects is None else objects[objects["object_id"] == object_id].reset_index(drop=True)
     return batch.take_objects(index), table
+
+
+def two_classes(text: str, taxonomy: Taxonomy) -> tuple[str, str]:
+    """Read two classes of the tree, separated by a comma.
+
+    Raises
+    ------
+    ValueError
+        Of our own kinds: not two, or as `bayesclass.explanation_between.check_between`.
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) != 2:
+        known = ", ".join((*taxonomy.leaves, *taxonomy.nodes))
+        raise InputError(
+            f"--between must be two classes separated by a comma, found {text!r}; known: {known}."
+        )
+    check_between(taxonomy, names)
+    return names

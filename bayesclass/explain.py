@@ -1,4 +1,4 @@
-"""One object's page: its light curve, class probabilities, steps under the two best classes, and reasons."""
+"""One object's page: its light curve, class probabilities, steps under two classes, and reasons."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def write_explanation(
     path: str | os.PathLike,
     *,
     note: str = "",
+    between: tuple[str, str] | None = None,
 ) -> None:
     """Classify an object and write the picture of its posterior, or a page with picture and tables.
 
@@ -46,11 +47,13 @@ def write_explanation(
         Ends in .png (the picture) or .html (a page that needs no other file).
     note : str
         Added to the line below the picture.
+    between : pair of str, optional
+        Leaves or inner nodes to set against each other; by default the two most probable leaves.
 
     Raises
     ------
     ValueError
-        If the ending is another one, or the object is not there.
+        If the ending is another one, the object is not there, or the two classes can't be compared.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -62,18 +65,22 @@ def write_explanation(
     posterior = posterior.take(posterior.position(object_id))
     light_curve = light_curves.with_objects([str(object_id)])
     light_curve = light_curve.take_objects(np.flatnonzero(light_curve.object_id == str(object_id)))
-    figure = explanation_figure(classifier, light_curve, posterior, note)
+    figure = explanation_figure(classifier, light_curve, posterior, note, between)
     if path.suffix.lower() == ".png":
         figure.savefig(path, dpi=120)
         return
     from bayesclass.explain_page import explanation_page
 
-    page = explanation_page(classifier, light_curve, objects, posterior, figure)
+    page = explanation_page(classifier, light_curve, objects, posterior, figure, between)
     path.write_text(page, encoding="utf-8")
 
 
 def explanation_figure(
-    classifier: Classifier, light_curve: LightCurves, posterior: Posterior, note: str = ""
+    classifier: Classifier,
+    light_curve: LightCurves,
+    posterior: Posterior,
+    note: str = "",
+    between: tuple[str, str] | None = None,
 ) -> Any:
     """Draw an object's light curve, reasons, class probabilities and steps on one figure.
 
@@ -86,13 +93,15 @@ def explanation_figure(
         Of that object alone.
     note : str
         Added to the line below the picture.
+    between : pair of str, optional
+        As in `write_explanation`.
 
     Returns
     -------
     matplotlib Figure
         Not registered with pyplot.
     """
-    explanation = posterior.explain(posterior.object_id[0])
+    explanation = posterior.explain(posterior.object_id[0], between)
     figure = plots.new_figure(14.5, 8.6)
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.1)
     rows = figure.add_gridspec(2, 1, height_ratios=(1.0, 0.9))
@@ -140,8 +149,12 @@ def _draw_light_curve(light_curve: LightCurves, ax) -> None:
 
 
 def _draw_densities(classifier, light_curve, explanation, figure, cell) -> None:
-    """Draw the object's steps, or else its magnitudes, over the densities of the two best classes."""
-    best, other = explanation.best_class, explanation.runner_up
+    """Draw the object's steps, or else its magnitudes, over the densities of the two classes."""
+    # Of an inner node, its most probable leaf: densities are those of leaves.
+    best, other = (
+        explanation.probability[list(classifier.recipe.taxonomy.leaves_of(name))].idxmax()
+        for name in (explanation.best_class, explanation.runner_up)
+    )
     pair = [classifier.classes_.index(name) for name in (best, other)]
     steps = step_view(classifier.fitted, light_curve, pair)
     if steps is None:
@@ -172,7 +185,8 @@ def _headline(explanation: Explanation, posterior: Posterior, note: str) -> tupl
     interval = "" if np.isnan(lower) else f" ({lower:.2f} to {upper:.2f})"
     title = (
         f"{explanation.object_id}:  {best} {explanation.probability[best]:.2f}{interval},  "
-        f"then {other} {explanation.probability[other]:.2f}"
+        f"{'then' if explanation.most_probable is None else 'against'} {other} "
+        f"{explanation.probability[other]:.2f}"
     )
     n = int(posterior.n_detections[0])
     words = [note] if note else []

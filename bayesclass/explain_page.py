@@ -38,6 +38,7 @@ def explanation_page(
     objects: pd.DataFrame | None,
     posterior: Posterior,
     figure: Any,
+    between: tuple[str, str] | None = None,
 ) -> str:
     """Return a page that needs no other file.
 
@@ -51,6 +52,8 @@ def explanation_page(
     posterior : Posterior
         Of the object alone.
     figure : matplotlib Figure
+    between : pair of str, optional
+        As in `bayesclass.explain.write_explanation`.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def explanation_page(
     """
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    explanation = posterior.explain(posterior.object_id[0])
+    explanation = posterior.explain(posterior.object_id[0], between)
     best, other = explanation.best_class, explanation.runner_up
     inside = [leaf in explanation.prediction_set for leaf in posterior.classes]
     probabilities = [
@@ -70,7 +73,8 @@ def explanation_page(
             explanation.interval["lower"],
             explanation.interval["upper"],
             inside,
-            strict=True,
+            # After the leaves come the inner nodes that were asked for.
+            strict=False,
         )
     ]
     pieces = [

@@ -17,6 +17,7 @@ from bayesclass.pool import Pool
 from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
 from bayesclass.representation import GENERATIVE, Representation, runtime_streams
+from bayesclass.structure_learning import learn_edges
 from bayesclass.training import (
     CONTEXT,
     SPARSE,
@@ -83,6 +84,13 @@ def fit_model(
     ------
     FitError
         If there are too few objects or classes for cross-fitting.
+    NetworkError
+        If edges are to be learned and the sample does not allow it (`learn_edges`).
+
+    Notes
+    -----
+    Edges that the recipe leaves to learning are learned once, on all objects, and the cross-fitted evidence
+    of the context uses them: its tables have not seen the held-out objects, the choice of its edges has.
     """
     options = recipe.fit
     _check_sample(recipe, allowed, light_curves.n_detections, options.folds)
@@ -104,7 +112,7 @@ def fit_model(
     representation, described = Representation.fit(
         streams,
         versions,
-        np.where(versions.n_detections > 0, weights, 0.0),
+        np.where(_describing(versions.n_detections), weights, 0.0),
         evidence=evidence.take(owner),
         night=recipe.light_curves.night,
         softening=softening,
@@ -118,6 +126,21 @@ def fit_model(
         no_class_edge=recipe.network.no_class_edge,
         joint=recipe.network.joint,
     )
+    copies = identical_light_curves(light_curves)
+    learned = None
+    if recipe.network.learn is not None:
+        # Once on all objects: choosing a few edges by held-out gain fits little of any one object.
+        learned = learn_edges(
+            evidence,
+            allowed,
+            spec,
+            method=recipe.network.learn,
+            forbidden=recipe.network.forbidden,
+            folds=options.folds,
+            seed=options.seed,
+            groups=copies,
+        )
+        spec = learned.spec()
     sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed, recipe.matches)
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
@@ -126,7 +149,7 @@ def fit_model(
     spread = stratum + unseen * (recipe.taxonomy.n_leaves + 1)
     # A generator of their own, so that folds do not change with the versions.
     shuffle = np.random.default_rng([options.seed, 1])
-    fold = stratified_folds(spread, identical_light_curves(light_curves), options.folds, shuffle)
+    fold = stratified_folds(spread, copies, options.folds, shuffle)
     _check_folds(fold[~unseen], options.folds, bool(streams))
     precision = choose_precision(sample, fold)
     held_out, sizes, moments = cross_fit(sample, fold, precision, tell)
@@ -147,6 +170,8 @@ def fit_model(
     z = standardised(*moments, probability)
     novelty = NoveltyScale.fit(z, chain_size(sizes))
     summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
+    if learned is not None:
+        summary["learned_edges"] = [f"{parent} -> {child}" for parent, child in learned.learned]
     experts, context = fit_parts(sample, np.ones(len(allowed), bool), precision, options.draws)
     tell("cross-fitting", options.folds + 1, options.folds + 1)
     return Fitted(representation, experts, context, pool, sets, novelty, summary | context.summary)
@@ -157,6 +182,12 @@ def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
     log_joint = sum(terms.values())
     probability = np.exp(log_joint - log_joint.max(axis=-1, keepdims=True))
     return probability / probability.sum(axis=-1, keepdims=True)
+
+
+def _describing(n_detections: np.ndarray) -> np.ndarray:
+    """Versions that axes and landmarks are learned from: maps of the fewest points are too much alike."""
+    rich = n_detections > max(SPARSE)
+    return rich if rich.any() else n_detections > 0
 
 
 def _check_sample(recipe: Recipe, allowed: np.ndarray, n_detections: np.ndarray, folds: int) -> None:

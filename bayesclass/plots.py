@@ -9,6 +9,7 @@ from bayesclass.plots_calibration import confusion, reliability, score_by_detect
 from bayesclass.plots_density import density, density_ratio, magnitudes
 from bayesclass.plots_forecast import forecast_fan, predictive_check
 from bayesclass.plots_light_curve import light_curve
+from bayesclass.plots_network import network_text, plot_network
 from bayesclass.plots_probability import class_probabilities, waterfall
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "forecast_fan",
     "light_curve",
     "magnitudes",
+    "network_text",
     "new_axes",
     "new_figure",
     "nothing",
+    "plot_network",
     "predictive_check",
     "reliability",
     "score_by_detections",

@@ -10,14 +10,14 @@ from bayesclass.plots_axes import BLACK, BLUE, GREY, VERMILLION, new_axes
 
 
 def waterfall(explanation, *, ax=None, max_pieces: int = 14):
-    """Draw the log-odds of the best class against the runner-up, piece by piece from the prior on.
+    """Draw the log-odds of an explanation's first class against its second, piece by piece from the prior on.
 
     Parameters
     ----------
     explanation : bayesclass.explanation.Explanation
     ax : matplotlib Axes, optional
     max_pieces : int
-        Smaller contributions beyond this many are drawn as one bar.
+        Contributions beyond this many are drawn as one bar: the smallest, or the last of a chain.
 
     Returns
     -------
@@ -28,7 +28,9 @@ def waterfall(explanation, *, ax=None, max_pieces: int = 14):
     if len(pieces) > max_pieces:
         rest = len(pieces) - max_pieces + 1
         nats = np.append(nats[:-rest], nats[-rest:].sum())
-        pieces = [*pieces[:-rest], f"{rest} smaller ones"]
+        # A chain keeps the order of its pieces, so those are not the smallest.
+        what = "last" if explanation.method == "chain" else "smaller"
+        pieces = [*pieces[:-rest], f"{rest} {what} ones"]
     ax = new_axes(6.4, 1.7 + 0.32 * len(pieces)) if ax is None else ax
     finite = nats[np.isfinite(nats)]
     edge = 1.2 * max(np.abs(finite).sum(), 1.0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesclass.explanation import Explanation, evidence_table
+from bayesclass.explanation import Explanation, explain_row
 from bayesclass.posterior_checks import (
     PosteriorError,
     UnknownObjectError,
@@ -20,6 +20,8 @@ from bayesclass.posterior_checks import (
     unknown_object,
 )
 from bayesclass.posterior_export import dataset, inference_data
+from bayesclass.priors import Prior
+from bayesclass.reweighting import reweight
 from bayesclass.taxonomy import Taxonomy
 
 __all__ = ["Explanation", "Posterior", "PosteriorError", "UnknownObjectError"]
@@ -55,6 +57,12 @@ class Posterior:
     reasons : mapping of str to float array, shape (n, K)
         Piece of evidence -> its contribution to the log-likelihood of each leaf [nat], the prior under
         "prior"; the sum over pieces, normalised, is the log-probability.
+    prior : Prior or None
+        That the probabilities were made with; None where it is not known.
+    light_curve_pieces : tuple of str or None
+        Names of the reasons that came from the light curve; None where that is not known.
+    training_set : bool array, shape (n, K), or None
+        `prediction_set` as it was before `with_prior`; None where the prior was not changed.
 
     Raises
     ------
@@ -74,6 +82,9 @@ class Posterior:
     conflict: np.ndarray
     warnings: Sequence[str]
     reasons: Mapping[str, np.ndarray] = field(default_factory=dict)
+    prior: Prior | None = None
+    light_curve_pieces: tuple[str, ...] | None = None
+    training_set: np.ndarray | None = None
 
     def __post_init__(self):
         dtypes = {
@@ -90,6 +101,8 @@ class Posterior:
         object.__setattr__(self, "warnings", tuple(str(warning) for warning in self.warnings))
         if self.draws is not None:
             object.__setattr__(self, "draws", np.asarray(self.draws, dtype=np.float32))
+        if self.training_set is not None:
+            object.__setattr__(self, "training_set", np.asarray(self.training_set, dtype=bool))
         object.__setattr__(self, "reasons", {name: np.asarray(x) for name, x in self.reasons.items()})
         self._check_shapes()
         check_values(
@@ -106,6 +119,8 @@ class Posterior:
             shapes[f"reasons[{name!r}]"], found[f"reasons[{name!r}]"] = two, values.shape
         if self.draws is not None:
             shapes["draws"], found["draws"] = (len(self.draws), *two), self.draws.shape
+        if self.training_set is not None:
+            shapes["training_set"], found["training_set"] = two, self.training_set.shape
         check_shapes(shapes, found, two)
 
     @property
@@ -179,6 +194,7 @@ class Posterior:
             self,
             **chosen,
             draws=None if self.draws is None else self.draws[:, rows],
+            training_set=None if self.training_set is None else self.training_set[rows],
             warnings=[self.warnings[i] for i in rows],
             reasons={piece: values[rows] for piece, values in self.reasons.items()},
         )
@@ -259,42 +275,48 @@ class Posterior:
             raise PosteriorError("ArviZ holds draws, and this posterior has none; use to_xarray instead.")
         return inference_data(self.object_id, self.classes, self.draws)
 
-    def explain(self, object_id: Any) -> Explanation:
-        """Return what each piece of evidence said between the two most probable classes of an object.
+    def with_prior(self, prior: Prior) -> Posterior:
+        """Return the posterior under another class prior, without a refit.
+
+        Probabilities and draws (so intervals) are reweighted, the reason "prior" and conflict follow. Sets
+        keep their classes less the impossible ones, and gain the most probable; see
+        `bayesclass.reweighting.reweight`.
+
+        Raises
+        ------
+        PriorError
+            If the prior is of other leaves.
+        PosteriorError
+            If the present prior is not known or makes impossible what `prior` does not, or no class is left.
+        """
+        return reweight(self, prior)
+
+    def explain(self, object_id: Any, between: tuple[str, str] | None = None) -> Explanation:
+        """Return what each piece of evidence said between two classes of an object.
+
+        Parameters
+        ----------
+        object_id : str
+        between : pair of str, optional
+            Leaves or inner nodes of the class tree, the first against the second; by default the two most
+            probable leaves.
 
         Raises
         ------
         UnknownObjectError
             If the object is not there.
+        TaxonomyError
+            If a class is not in the tree.
         PosteriorError
-            If this posterior carries no reasons.
+            If this posterior carries no reasons, or the two classes can't be compared.
         """
-        i = self.position(object_id)
-        if not self.reasons:
-            raise PosteriorError("This posterior carries no reasons; classify with them to explain it.")
-        best, other = np.argsort(-self.probability[i], kind="stable")[:2]
-        reasons = {piece: values[i] for piece, values in self.reasons.items()}
-        leaves = pd.Index(self.classes, name="class")
-        # Of this object only: the quantiles of all would take longer than the rest.
-        lower, upper = self.take(i).interval
-        return Explanation(
-            object_id=str(self.object_id[i]),
-            best_class=self.classes[best],
-            runner_up=self.classes[other],
-            table=evidence_table(reasons, self.classes, best, other),
-            probability=pd.Series(self.probability[i], leaves, name="probability"),
-            interval=pd.DataFrame({"lower": lower[0], "upper": upper[0]}, leaves),
-            prediction_set=tuple(np.array(self.classes, dtype=object)[self.prediction_set[i]]),
-            novelty=float(self.novelty[i]),
-            conflict=float(self.conflict[i]),
-            warnings=self.warnings[i],
-        )
+        return explain_row(self, self.position(object_id), between)
 
-    def plot(self, object_id: Any, ax=None):
+    def plot(self, object_id: Any, ax=None, between: tuple[str, str] | None = None):
         """Draw what each piece of evidence contributed to the log-odds of an object; return the axes."""
         from bayesclass import plots
 
-        return plots.waterfall(self.explain(object_id), ax=ax)
+        return plots.waterfall(self.explain(object_id, between), ax=ax)
 
     def __repr__(self):
         draws = "no draws" if self.draws is None else f"{len(self.draws)} draws"

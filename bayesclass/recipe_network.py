@@ -6,14 +6,14 @@ from graphlib import CycleError, TopologicalSorter
 
 from bayesclass.network_spec import JointSpec
 from bayesclass.recipe_parts import one_of
-from bayesclass.recipe_schema import CLASS_NODE, NetworkEdges
+from bayesclass.recipe_schema import CLASS_NODE, LEARN_METHODS, NetworkEdges
 from bayesclass.recipe_section import Section
 from context.evidence import EvidenceSpec
 
 
 def read_network(top: Section, specs: tuple[EvidenceSpec, ...]) -> NetworkEdges:
     """Read [network]: edges between "class" and evidence, without a cycle, and joint densities."""
-    section = top.table("network", ("edges", "no_class_edge", "joint"))
+    section = top.table("network", ("edges", "no_class_edge", "joint", "learn", "forbidden"))
     evidence = [spec.name for spec in specs]
     written = section.get("edges", "a list of [parent, child]", [])
     if not isinstance(written, list | tuple):
@@ -59,7 +59,31 @@ def read_network(top: Section, specs: tuple[EvidenceSpec, ...]) -> NetworkEdges:
     for name in alone:
         if name in taken:
             section.fail("no_class_edge", f"may not list {name!r} of joint density {taken[name]!r}")
-    return NetworkEdges(tuple(edges), alone, joint)
+    learn = section.choice("learn", LEARN_METHODS) if "learn" in section else None
+    forbidden = _read_forbidden(section, evidence, edges)
+    if forbidden and learn is None:
+        section.fail("forbidden", 'needs learn = "tree" or "hill-climb"', list(forbidden[0]))
+    return NetworkEdges(tuple(edges), alone, joint, learn, forbidden)
+
+
+def _read_forbidden(section: Section, evidence: list[str], edges) -> tuple[tuple[str, str], ...]:
+    """Read pairs of evidence that learning does not join, in either direction."""
+    written = section.get("forbidden", "a list of pairs of evidence", [])
+    if not isinstance(written, list | tuple):
+        section.fail("forbidden", "must be a list of pairs of evidence", written)
+    found: list[tuple[str, str]] = []
+    for pair in written:
+        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(p, str) for p in pair):
+            section.fail("forbidden", "must be a list of pairs of evidence", pair)
+        for name in pair:
+            one_of(section, "forbidden", name, evidence)
+        if pair[0] == pair[1]:
+            section.fail("forbidden", "must pair different evidence", list(pair))
+        for edge in (tuple(pair), tuple(pair)[::-1]):
+            if edge in edges:
+                section.fail("forbidden", f"contradicts the edge {list(edge)}")
+        found.append(tuple(pair))
+    return tuple(found)
 
 
 def _read_joint(network: Section, specs: tuple[EvidenceSpec, ...]) -> tuple[JointSpec, ...]:
@@ -93,6 +117,10 @@ def write_network(network: NetworkEdges) -> dict:
         "edges": [list(edge) for edge in network.edges],
         "no_class_edge": list(network.no_class_edge),
     }
+    if network.learn is not None:
+        table["learn"] = network.learn
+        if network.forbidden:
+            table["forbidden"] = [list(pair) for pair in network.forbidden]
     if network.joint:
         table["joint"] = [{**vars(block), "columns": list(block.columns)} for block in network.joint]
     return table

@@ -32,6 +32,7 @@ STREAM_OPTIONS["contrast"] = ("weight", "reference", "limit")
 QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"
+LEARN_METHODS = ("tree", "hill-climb")
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,17 @@ class StreamSpec:
 
 @dataclass(frozen=True)
 class NetworkEdges:
-    """Edges (parent, child) as written, evidence that gets no edge from "class", and joint densities."""
+    """Edges (parent, child) as written, evidence that gets no edge from "class", and joint densities.
+
+    `learn` says how edges between columns are added by the fit ("tree" or "hill-climb"; None: not at all),
+    `forbidden` the pairs that it does not join.
+    """
 
     edges: tuple[tuple[str, str], ...] = ()
     no_class_edge: tuple[str, ...] = ()
     joint: tuple[JointSpec, ...] = ()
+    learn: str | None = None
+    forbidden: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def sample_context(
     rng: np.random.Generator, classifier: Classifier, classes: np.ndarray, objects: pd.DataFrame
 ) -> pd.DataFrame:
     """Context columns sampled from the network's class densities, missing as often as in the sample."""
-    network = classifier.fitted.network
+    network = classifier.fitted.context.network
     specs = {spec.name: spec for spec in classifier.recipe.evidence}
     rows = [sample_network(rng, network, int(c)) for c in classes]
     table = pd.DataFrame(index=range(len(classes)))

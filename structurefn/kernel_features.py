@@ -7,7 +7,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 
 # Rows that axes and landmarks are learned from; more change nothing but the time it takes.
-MOST_ROWS = 6000
+MOST_ROWS = 12000
 
 
 @dataclass(frozen=True)
