@@ -6,9 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import settings
 
 from bayesclass.classifier import Classifier
 from bayesclass.recipe import Recipe
+
+# How long an example takes says more of a busy machine than of the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 TINY_RECIPE = """
 schema = 1
