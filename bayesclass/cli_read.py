@@ -34,8 +34,8 @@ def light_curves(path: Path | None, recipe: Recipe, *, also: pd.DataFrame | None
     Raises
     ------
     InputError
-        If the file cannot be used, holds fluxes where the recipe wants magnitudes, or the reverse, or is not
-        there though the recipe has streams and there are no other objects.
+        If the file cannot be used, holds fluxes where the recipe wants magnitudes, or the reverse, or if
+        there is neither a file nor a table of objects.
     """
     wanted = recipe.light_curves
     if path is None:

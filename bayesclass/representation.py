@@ -18,8 +18,8 @@ from structurefn.light_curves import LightCurves
 from structurefn.limits import count_limits
 from structurefn.magnitudes import as_magnitudes, with_systematic
 from structurefn.maps import map_scale, stream_map
-from structurefn.periods import count_periods
-from structurefn.streams import JOINT_KINDS, KINDS, Stream
+from structurefn.periods import count_period
+from structurefn.streams import COUNTED_APART, JOINT_KINDS, KINDS, Stream
 
 # Kinds whose events form a proper likelihood, and the expert they enter as.
 GENERATIVE = {
@@ -145,9 +145,7 @@ class Representation:
         magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)
         maps, counts = {}, {}
         grids = {stream.name: stream for stream in self.streams}
-        chosen = {
-            kind: [s for s in self.streams if s.kind == kind] for kind in ("limits", "contrast", "period")
-        }
+        chosen = {kind: [s for s in self.streams if s.kind == kind] for kind in COUNTED_APART}
         others = [stream for stream in self.streams if stream.kind not in chosen]
         counted = chain(
             count_events(magnitudes, others, night=self.night),
@@ -156,7 +154,7 @@ class Representation:
                 (s.name, count_contrast(magnitudes, s, *_reference(s, evidence, light_curves.n_objects)))
                 for s in chosen["contrast"]
             ),
-            ((s.name, count_periods(magnitudes, s)) for s in chosen["period"]),
+            ((s.name, count_period(magnitudes, s)) for s in chosen["period"]),
         )
         for done, (name, count) in enumerate(counted):
             if grids[name].trained:

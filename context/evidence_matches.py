@@ -12,7 +12,7 @@ from context.evidence_spec import State
 from context.evidence_values import numbers
 from context.nearest_table import read_nearest
 
-__all__ = ["MatchColumn", "match_columns", "read_match"]
+__all__ = ["MatchColumn", "read_match"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,18 +60,13 @@ class MatchColumn:
         return replace(self, found=self.found & ~where, covered=self.covered & ~where)
 
 
-def match_columns(name: str) -> tuple[str, ...]:
-    """Return the columns of an annotated table without which a match can't be read."""
-    return tuple(f"{name}_{key}" for key in ("separation_arcsec", "density_arcmin2", "found", "covered"))
-
-
 def read_match(frame: pd.DataFrame, name: str) -> tuple[MatchColumn, list[tuple[np.ndarray, str]]]:
     """Read a catalogue's columns; objects whose values can't be used are not covered.
 
     Parameters
     ----------
     frame : DataFrame
-        With the columns of `match_columns`.
+        With the columns of `context.nearest_table.match_columns`.
     name : str
         Of the catalogue.
 

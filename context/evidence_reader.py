@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from context.coordinates import ecliptic, galactic, on_sky
-from context.evidence_matches import MatchColumn, match_columns, read_match
+from context.evidence_matches import MatchColumn, read_match
 from context.evidence_spec import EvidenceSpec, State
 from context.evidence_values import categories, holds, numbers
+from context.nearest_table import match_columns
 
 
 class EvidenceReader:

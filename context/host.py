@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -209,6 +209,36 @@ class HostModel:
             return chance_coincidence(radius, self.chance_counts.cumulative(c.magnitude))
         background = self.background or c.background
         return chance_coincidence(radius, background.cumulative(c.magnitude) * c.crowding)
+
+    def to_dict(self) -> dict:
+        """Return the model as numbers, text and lists, for a JSON file."""
+        background, fractions = self.background, self.host_fractions
+        return {
+            "offset": asdict(self.offset),
+            "catalogued": self.catalogued,
+            "hostless": self.hostless,
+            "luminosity_weight": self.luminosity_weight,
+            "background": background
+            and {"edges": background.edges.tolist(), "density": background.density.tolist()},
+            "host_fractions": None if fractions is None else np.asarray(fractions).tolist(),
+            "chance_counts": self.chance_counts and asdict(self.chance_counts),
+            "chance_size": self.chance_size,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict) -> HostModel:
+        """Inverse of `to_dict`."""
+        background, fractions, counts = (
+            values[key] for key in ("background", "host_fractions", "chance_counts")
+        )
+        made = {
+            "offset": OffsetDensity(**values["offset"]),
+            "background": background
+            and BackgroundCounts(np.array(background["edges"]), np.array(background["density"])),
+            "host_fractions": None if fractions is None else np.array(fractions),
+            "chance_counts": counts and PowerLawCounts(**counts),
+        }
+        return cls(**(values | made))
 
     def with_catalogued(self, probability: float) -> HostModel:
         """Return the model with another Q, the rest split between too faint and none as before."""

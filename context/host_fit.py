@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import gammaincc, gammaln
 
 from context.host import HostModel, host_posterior
 from context.host_candidates import HostCandidates
-from context.host_counts import BackgroundCounts, PowerLawCounts
 from context.host_geometry import HostError, OffsetDensity, normalised_separation
 
 NOT_LISTED, UNKNOWN = -1, -2
@@ -169,35 +168,6 @@ def fit_host_classes(
         options_of_class = {"hosts": hosts, "strength": strength, "spread": spread, **options}
         models.append(fit_host_model(candidates, common, weights=weight, **options_of_class).model)
     return HostClassModels(tuple(classes), tuple(models))
-
-
-def model_to_dict(model: HostModel) -> dict:
-    """Return a model as numbers, text and lists, for a JSON file; `model_from_dict` is the way back."""
-    background, fractions = model.background, model.host_fractions
-    return {
-        "offset": asdict(model.offset),
-        "catalogued": model.catalogued,
-        "hostless": model.hostless,
-        "luminosity_weight": model.luminosity_weight,
-        "background": background
-        and {"edges": background.edges.tolist(), "density": background.density.tolist()},
-        "host_fractions": None if fractions is None else np.asarray(fractions).tolist(),
-        "chance_counts": model.chance_counts and asdict(model.chance_counts),
-        "chance_size": model.chance_size,
-    }
-
-
-def model_from_dict(values: dict) -> HostModel:
-    """Return the model of `model_to_dict`."""
-    background, fractions, counts = (values[key] for key in ("background", "host_fractions", "chance_counts"))
-    made = {
-        "offset": OffsetDensity(**values["offset"]),
-        "background": background
-        and BackgroundCounts(np.array(background["edges"]), np.array(background["density"])),
-        "host_fractions": None if fractions is None else np.array(fractions),
-        "chance_counts": counts and PowerLawCounts(**counts),
-    }
-    return HostModel(**(values | made))
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,12 @@ from context.evidence_spec import Condition
 from context.evidence_values import holds, numbers
 from context.nearest import NearestError
 
-__all__ = ["read_nearest"]
+__all__ = ["match_columns", "read_nearest"]
+
+
+def match_columns(name: str) -> tuple[str, ...]:
+    """Return the columns of an annotated table without which a match can't be read."""
+    return tuple(f"{name}_{key}" for key in ("separation_arcsec", "density_arcmin2", "found", "covered"))
 
 
 def read_nearest(frame: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
@@ -33,7 +38,7 @@ def read_nearest(frame: pd.DataFrame, name: str) -> dict[str, np.ndarray]:
     NearestError
         The table lacks a column of this catalogue.
     """
-    needed = [f"{name}_{key}" for key in ("separation_arcsec", "density_arcmin2", "found", "covered")]
+    needed = match_columns(name)
     lacking = [column for column in needed if column not in frame]
     if lacking:
         raise NearestError(

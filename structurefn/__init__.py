@@ -20,7 +20,7 @@ from structurefn.modes_fit import fit_modes
 from structurefn.modes_scatter import dirichlet_multinomial
 from structurefn.nightly import nightly_means
 from structurefn.online import OnlineCounts
-from structurefn.periods import count_periods
+from structurefn.periods import count_period
 from structurefn.response import response_matrix
 from structurefn.scoring import stream_log_likelihood
 from structurefn.simulate import simulate_peak_curves
@@ -50,7 +50,7 @@ __all__ = [
     "count_contrast",
     "count_events",
     "count_limits",
-    "count_periods",
+    "count_period",
     "dirichlet_multinomial",
     "dmdt_images",
     "equal_area_edges",

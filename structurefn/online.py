@@ -11,7 +11,7 @@ from structurefn.events import Points
 from structurefn.lag_strata import EXACT, pair_list
 from structurefn.light_curves import LightCurves
 from structurefn.nightly import nightly_means
-from structurefn.streams import Stream
+from structurefn.streams import COUNTED_APART, Stream
 
 __all__ = ["OnlineCounts"]
 
@@ -82,7 +82,7 @@ class OnlineCounts:
     """
 
     def __init__(self, streams: Sequence[Stream], channels: Sequence[str], *, night: float = 0.0):
-        other = [stream.name for stream in streams if stream.kind in ("limits", "contrast", "period")]
+        other = [stream.name for stream in streams if stream.kind in COUNTED_APART]
         if other:
             raise ValueError(
                 f"Online counts are of events of detections alone, but {other} need upper limits, an archive "

@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from structurefn.counting import LENGTHS
 from structurefn.events import Points
 from structurefn.grids import Grid, bin_index
 from structurefn.light_curves import LightCurves
+from structurefn.maps import FULL_ROW
 from structurefn.padding import PaddedGroup, pad_groups
 from structurefn.streams import Stream
 
@@ -25,8 +27,6 @@ TEMPERATURE = 0.5
 FEWEST_POINTS = 5
 # Frequencies in steps of 1 / (4 * span), as products of a coarse and a fine angle.
 OVERSAMPLING, N_FINE = 4, 128
-FULL = 16.0  # events of a full row, see `structurefn.maps`
-LENGTHS = (16, 64, 256, 1024)
 BLOCK, ROWS = 2**12, 16
 SHORTEST_SPAN, LONGEST_SPAN = 8, 16384  # powers of two [day]
 
@@ -159,7 +159,7 @@ def period_distribution(
     return share, log_evidence
 
 
-def count_periods(light_curves: LightCurves, stream: Stream) -> np.ndarray:
+def count_period(light_curves: LightCurves, stream: Stream) -> np.ndarray:
     r"""Distribution of each object's period, weighted by the probability that it has one.
 
     Parameters
@@ -199,7 +199,7 @@ def count_periods(light_curves: LightCurves, stream: Stream) -> np.ndarray:
                 )
                 share, log_evidence = period_distribution(points, codes, grid=grid, span=span)
                 here = group.index[rows] >= 0
-                certain = FULL / (1.0 + np.exp(-np.asarray(log_evidence, np.float64)))
+                certain = FULL_ROW / (1.0 + np.exp(-np.asarray(log_evidence, np.float64)))
                 index = members[group.index[rows][here]]
                 counts[index, 0, 0] = (certain[:, None] * np.asarray(share))[here]
     return counts

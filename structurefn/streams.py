@@ -70,7 +70,8 @@ KINDS = {
 LAG_KINDS = ("pairs", "scaled-pairs", "adjacent")
 # Kinds that look at all their channels together.
 JOINT_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels != 1)
-PAIR_KINDS = tuple(kind for kind, (_, n_channels, _, _) in KINDS.items() if n_channels == 2)
+# Kinds without a kernel: `count_events` does not count them, but a function `count_<kind>` each.
+COUNTED_APART = tuple(kind for kind, (kernel, _, _, _) in KINDS.items() if kernel is None)
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,10 @@ class Stream:
         ValueError
             For limits, contrast and period, which have functions of their own.
         """
-        if KINDS[self.kind][0] is None:
-            function = {"period": "count_periods"}.get(self.kind, f"count_{self.kind}")
+        if self.kind in COUNTED_APART:
             raise ValueError(
                 f"stream {self.name!r}: kind {self.kind!r} has no kernel, but is to be counted with one: use "
-                f"structurefn.{function}."
+                f"structurefn.count_{self.kind}."
             )
         return KINDS[self.kind][0]
 

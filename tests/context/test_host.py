@@ -1,128 +1,22 @@
+"""The posterior over host galaxies: enumeration, simulation, and what is at its edges."""
+
 import json
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from host_field import BACKGROUND, DENSITY, EDGES, SPEC, TRUE, Field, assert_calibrated, catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from context.catalog import CatalogSpec, SkyCatalog
+from context.catalog import SkyCatalog
 from context.footprint import Footprint
 from context.host import HostModel, host_posterior
 from context.host_candidates import find_candidates
 from context.host_counts import BackgroundCounts
-from context.host_fit import (
-    NOT_LISTED,
-    UNKNOWN,
-    fit_host_classes,
-    fit_host_model,
-    model_from_dict,
-    model_to_dict,
-)
 from context.host_geometry import HostError, OffsetDensity
-
-SPEC = CatalogSpec(
-    name="galaxies",
-    ra="ra",
-    dec="dec",
-    unit="deg",
-    magnitude="mag",
-    footprint="all-sky",
-    role="galaxies",
-    columns={
-        "name": "name",
-        "major_axis": "a",
-        "minor_axis": "b",
-        "position_angle": "pa",
-        "redshift": "z",
-        "redshift_error": "dz",
-    },
-    units={"major_axis": "arcsec", "minor_axis": "arcsec", "position_angle": "deg"},
-)
-EDGES = np.arange(16.0, 21.1, 0.5)
-# Galaxies per square arcsec in each cell, more of the faint; a twentieth without a magnitude.
-DENSITY = np.append(2e-3 * np.diff(10 ** (0.3 * EDGES)) / np.ptp(10 ** (0.3 * EDGES)), 1e-4)
-BACKGROUND = BackgroundCounts(EDGES, DENSITY)
-TRUE = HostModel(
-    offset=OffsetDensity(1.5, 0.8, 0.05),
-    catalogued=0.7,
-    hostless=0.1,
-    background=BACKGROUND,
-    host_fractions=BACKGROUND.host_fractions(0.8),
-)
-
-
-def catalogue(**columns) -> SkyCatalog:
-    n = len(columns["ra"])
-    default = {"mag": 18.0, "a": 3.0, "b": 2.0, "pa": 30.0, "z": 0.1, "dz": 0.01}
-    frame = pd.DataFrame({"name": [f"G{i}" for i in range(n)]} | default | columns)
-    return SkyCatalog.from_frame(frame, SPEC)
-
-
-class Field:
-    """Transients a degree apart, each with its patch of background galaxies and at most one host."""
-
-    def __init__(self, rng, models, classes, error=0.0, reach=60.0):
-        n = len(classes)
-        self.ra, self.dec = np.arange(n) % 360 + 0.5, np.arange(n) // 360 * 1.0 + 40.0
-        number = rng.poisson(BACKGROUND.total * np.pi * reach**2, n)
-        owner = np.repeat(np.arange(n), number)
-        r, angle = reach * np.sqrt(rng.random(len(owner))), rng.uniform(0, 2 * np.pi, len(owner))
-        x, y = r * np.sin(angle), r * np.cos(angle)
-        cell = rng.choice(len(DENSITY), len(owner), p=DENSITY / DENSITY.sum())
-        a, b, pa = self.shapes(rng, len(owner))
-        # Hosts: seen from the transient, the galaxy lies opposite to the transient's offset from it.
-        outcome = np.array([self.outcome(rng, models[c]) for c in classes])
-        has = np.flatnonzero(outcome == "host")
-        host_a, host_b, host_pa = self.shapes(rng, len(has))
-        d = np.array([models[classes[i]].offset.sample(rng, 1)[0] for i in has])
-        psi, turn = rng.uniform(0, 2 * np.pi, len(has)), np.deg2rad(host_pa)
-        along, across = host_a * d * np.cos(psi), host_b * d * np.sin(psi)
-        host_x = along * np.sin(turn) + across * np.cos(turn)
-        host_y = along * np.cos(turn) - across * np.sin(turn)
-        host_cell = np.array([rng.choice(len(DENSITY), p=models[classes[i]].host_fractions) for i in has])
-        owner, cell = np.append(owner, has), np.append(cell, host_cell)
-        x, y = np.append(x, -host_x), np.append(y, -host_y)
-        a, b, pa = np.append(a, host_a), np.append(b, host_b), np.append(pa, host_pa)
-        middle = np.append((EDGES[1:] + EDGES[:-1]) / 2, np.nan)
-        dec = self.dec[owner] + y / 3600
-        ra = self.ra[owner] + x / 3600 / np.cos(np.deg2rad(dec))
-        self.catalog = catalogue(ra=ra, dec=dec, mag=middle[cell.astype(int)], a=a, b=b, pa=pa)
-        self.host = np.full(n, NOT_LISTED)
-        self.host[has] = len(owner) - len(has) + np.arange(len(has))
-        self.classes, self.outcome = classes, outcome
-        self.dec = self.dec + error * rng.normal(size=n) / 3600
-        self.ra = self.ra + error * rng.normal(size=n) / 3600 / np.cos(np.deg2rad(self.dec))
-
-    @staticmethod
-    def shapes(rng, n):
-        a = np.exp(rng.normal(np.log(2.0), 0.4, n))
-        return a, a * rng.uniform(0.3, 1.0, n), rng.uniform(0, 180, n)
-
-    @staticmethod
-    def outcome(rng, model):
-        return rng.choice(
-            ["host", "none", "faint"],
-            p=[model.catalogued, model.hostless, 1 - model.catalogued - model.hostless],
-        )
-
-    def candidates(self, radius, error=0.0):
-        return find_candidates(
-            self.ra, self.dec, self.catalog, radius, error, background=BACKGROUND, neighbours=0, floor=0.01
-        )
-
-
-def assert_calibrated(probability, happened, bins=(0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 1.01)):
-    """Within four standard errors of the frequency in each bin."""
-    for low, high in pairwise(bins):
-        inside = (probability >= low) & (probability < high)
-        p, n = probability[inside], inside.sum()
-        if n >= 20:
-            error = np.sqrt((p * (1 - p)).sum()) / n
-            assert happened[inside].mean() == pytest.approx(p.mean(), abs=4 * error + 1e-3), (low, high, n)
 
 
 @pytest.fixture(scope="module")
@@ -211,111 +105,6 @@ def test_posterior_is_calibrated_with_position_errors():
         return np.log(np.where(right, p, 1 - p)).sum()
 
     assert mean_log(result.probability) > mean_log(ignored.probability)
-
-
-@pytest.mark.parametrize("labelled", [False, True])
-def test_parameters_are_learned(field, labelled):
-    candidates = field.candidates(40.0)
-    hosts = field.host if labelled else None
-    start = HostModel(
-        offset=OffsetDensity(1.0, 2.0, 0.05), catalogued=0.5, hostless=0.1, background=BACKGROUND
-    )
-    fit = fit_host_model(candidates, start, hosts=hosts)
-    assert fit.model.catalogued == pytest.approx(0.7, abs=0.04)
-    for share in (0.25, 0.5, 0.9):
-        true = TRUE.offset.quantile(share)
-        assert fit.model.offset.quantile(share) == pytest.approx(true, rel=0.12)
-    assert np.abs(fit.model.host_fractions - TRUE.host_fractions).max() < 0.04
-    gains = np.diff(fit.log_posterior)
-    assert (gains > -1e-6 * len(field.ra)).all()
-    assert len(gains) >= 1
-    # The split of what is not catalogued is the prior's.
-    assert fit.model.hostless / (1 - fit.model.catalogued) == pytest.approx(0.2)
-
-
-def test_hosts_beyond_the_radius_are_learned_from(field):
-    """A small radius cuts the offsets; the fit knows."""
-    fit = fit_host_model(field.candidates(5.0), replace(TRUE, catalogued=0.5), hosts=field.host)
-    assert fit.model.catalogued == pytest.approx(0.7, abs=0.04)
-    assert fit.model.offset.quantile(0.5) == pytest.approx(TRUE.offset.quantile(0.5), rel=0.12)
-
-
-NUCLEAR = replace(TRUE, offset=OffsetDensity(1.0, 0.1, 0.05), catalogued=0.9, hostless=0.05)
-STELLAR = replace(TRUE, catalogued=0.05, hostless=0.9)
-
-
-@pytest.fixture(scope="module")
-def classes_field():
-    rng = np.random.default_rng(5)
-    return Field(rng, (TRUE, NUCLEAR, STELLAR), rng.choice(3, 2400, p=[0.5, 0.2, 0.3]))
-
-
-def test_classes_are_learned(classes_field):
-    candidates, label = classes_field.candidates(30.0), classes_field.classes
-    train = np.arange(len(label)) < 1600
-    weights = np.eye(3)[label] * train[:, None]
-    models = fit_host_classes(candidates, weights, ["SN", "AGN", "star"], replace(TRUE, catalogued=0.5))
-    prior = np.array([0.5, 0.2, 0.3])
-
-    def posterior(log_likelihood):
-        p = prior * np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-        return (p / p.sum(axis=1, keepdims=True))[~train]
-
-    test = label[~train]
-    learned = posterior(models.log_likelihood(candidates))
-    truth = posterior(np.stack([m.log_likelihood(candidates) for m in (TRUE, NUCLEAR, STELLAR)], axis=-1))
-
-    def loss(p):
-        return -np.log(p[np.arange(len(test)), test]).mean()
-
-    guess = -(prior * np.log(prior)).sum()
-    assert loss(truth) < 0.75 * guess
-    assert loss(learned) < loss(truth) + 0.02
-    for c in range(3):
-        assert_calibrated(truth[:, c], test == c, bins=(0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.01))
-
-
-def test_few_objects_stay_near_the_common_model(classes_field):
-    candidates, label = classes_field.candidates(30.0), classes_field.classes
-    weights = np.eye(3)[label].astype(float)
-    weights[:, 1] = 0.0
-    weights[np.flatnonzero(label == 2)[2:], 2] = 0.0
-    models = fit_host_classes(candidates, weights, ("SN", "AGN", "star"), TRUE)
-    assert np.isfinite(models.log_likelihood(candidates)).all()
-    common = fit_host_model(candidates, TRUE, weights=weights.sum(axis=1)).model
-    # No object: the common model itself. Two stars: drawn away by no more than their share of the prior.
-    assert models.models[1].catalogued == pytest.approx(common.catalogued)
-    assert models.models[2].catalogued == pytest.approx(common.catalogued * 20 / 22, abs=0.03)
-
-
-def test_partial_labels_and_unused_objects(field):
-    candidates = field.candidates(40.0)
-    hosts = np.where(np.arange(len(field.host)) % 2 == 0, field.host, UNKNOWN)
-    weights = np.ones(len(hosts))
-    weights[1000:] = 0.0
-    fit = fit_host_model(candidates, TRUE, hosts=hosts, weights=weights)
-    assert fit.n_objects == 1000
-    assert fit.model.catalogued == pytest.approx(0.7, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"hosts": np.array([0.5] * 3)}, "hosts must be 3 integers"),
-        ({"hosts": np.array([0, 1])}, "hosts must be 3 integers"),
-        ({"hosts": np.array([0, 1, -3])}, "hosts must be 3 integers"),
-        ({"weights": [1, 1]}, "weights must be 3 finite numbers"),
-        ({"weights": [1, -1, 1]}, "weights must be 3 finite numbers"),
-        ({"weights": [0, 0, 0]}, "at least one covered object"),
-    ],
-)
-def test_learning_refuses(options, message):
-    catalog = catalogue(ra=[10.0], dec=[0.0])
-    candidates = find_candidates([10.0, 20.0, 30.0], [0.0, 0.0, 0.0], catalog, 10.0)
-    with pytest.raises(HostError, match=message):
-        fit_host_model(candidates, **options)
-    with pytest.raises(HostError, match=r"class_weights must have shape \(3, 2\)"):
-        fit_host_classes(candidates, np.ones((3, 3)), ("a", "b"))
 
 
 def test_geometry_on_the_sky(rng):
@@ -562,7 +351,7 @@ def test_crowded_fields_need_better_matches(rng):
 
 @pytest.mark.parametrize("model", [TRUE, HostModel(), replace(HostModel(), chance_counts=None)])
 def test_models_survive_a_file(model, field):
-    again = model_from_dict(json.loads(json.dumps(model_to_dict(model))))
+    again = HostModel.from_dict(json.loads(json.dumps(model.to_dict())))
     candidates = field.candidates(10.0)
     old, new = model.posterior(candidates), again.posterior(candidates)
     np.testing.assert_array_equal(old.probability, new.probability)

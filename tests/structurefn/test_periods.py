@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from astropy.timeseries import LombScargle
 
-from structurefn import LightCurves, Stream, count_periods
+from structurefn import LightCurves, Stream, count_period
 from structurefn.events import Points
-from structurefn.periods import FULL, frequencies, period_distribution, periodogram
+from structurefn.maps import FULL_ROW as FULL
+from structurefn.periods import frequencies, period_distribution, periodogram
 
 STREAM = Stream("period", "period", ("S/g", "S/r"))
 GRID = STREAM.grid
@@ -62,7 +63,7 @@ def test_the_period_of_a_sinusoid_is_found():
     for period in (0.6, 4.2, 90.0):
         time, error = season(rng, 80), np.full(80, 0.05)
         value = 17 + 0.3 * np.sin(2 * np.pi * time / period) + error * rng.normal(size=80)
-        counts = count_periods(LightCurves.from_frame(frame(time, value, error)), STREAM)
+        counts = count_period(LightCurves.from_frame(frame(time, value, error)), STREAM)
         assert counts.shape == (1, *GRID.shape)
         assert counts.sum() == pytest.approx(FULL, rel=1e-4)
         assert counts[0, 0, 0].argmax() == np.abs(CENTRES - np.log10(period)).argmin()
@@ -78,7 +79,7 @@ def test_channels_are_searched_together():
         )
     right = np.abs(CENTRES - np.log10(5.3)).argmin()
     both, alone = (
-        count_periods(LightCurves.from_frame(table), STREAM)[0, 0, 0] / FULL
+        count_period(LightCurves.from_frame(table), STREAM)[0, 0, 0] / FULL
         for table in (pd.concat(curves.values()), curves["g"])
     )
     assert both[right] > 2 * alone[right]
@@ -112,7 +113,7 @@ def test_evidence_of_a_sparse_curve_is_weak_and_of_a_long_one_strong():
     value = 17 + 0.3 * np.sin(2 * np.pi * time / 0.61) + error * rng.normal(size=120)
     every = frame(time, value, error)
     q = [
-        count_periods(LightCurves.from_frame(every.iloc[:: 120 // n]), STREAM).sum() / FULL
+        count_period(LightCurves.from_frame(every.iloc[:: 120 // n]), STREAM).sum() / FULL
         for n in (6, 20, 120)
     ]
     assert q[0] < 0.8
@@ -127,12 +128,12 @@ def test_what_has_no_period_to_tell_counts_nothing():
     same = frame(np.full(6, 10.0), rng.normal(18, 0.1, 6), np.full(6, 0.1), name="one time")
     flat = frame(season(rng, 30), np.full(30, 18.0), np.full(30, 0.1), name="flat")
     batch = LightCurves.from_frame(pd.concat([few, other, same, flat]))
-    counts = count_periods(batch, STREAM)
+    counts = count_period(batch, STREAM)
     total = dict(zip(batch.object_id, counts.sum(axis=(1, 2, 3)), strict=True))
     assert np.isfinite(counts).all()
     assert total["few"] == total["other band"] == 0.0
     assert total["flat"] < 0.7 * FULL
-    assert count_periods(batch.keep_points(np.zeros(batch.n_points, bool)), STREAM).sum() == 0.0
+    assert count_period(batch.keep_points(np.zeros(batch.n_points, bool)), STREAM).sum() == 0.0
 
 
 def test_counts_do_not_depend_on_company_epoch_or_brightness():
@@ -141,13 +142,13 @@ def test_counts_do_not_depend_on_company_epoch_or_brightness():
     for i, n in enumerate((8, 40, 90, 300)):
         time, error = season(rng, n, 100.0 * (i + 1)), np.full(n, 0.1)
         tables.append(frame(time, 18 + 0.2 * np.sin(time) + error * rng.normal(size=n), error, name=str(i)))
-    together = count_periods(LightCurves.from_frame(pd.concat(tables)), STREAM)
+    together = count_period(LightCurves.from_frame(pd.concat(tables)), STREAM)
     for i, table in enumerate(tables):
-        alone = count_periods(LightCurves.from_frame(table), STREAM)
+        alone = count_period(LightCurves.from_frame(table), STREAM)
         np.testing.assert_allclose(together[i], alone[0], atol=2e-3 * FULL)
         moved = table.assign(mjd=table.mjd + 50000.0, mag=table.mag - 3.0)
         np.testing.assert_allclose(
-            count_periods(LightCurves.from_frame(moved), STREAM)[0], alone[0], atol=2e-2 * FULL
+            count_period(LightCurves.from_frame(moved), STREAM)[0], alone[0], atol=2e-2 * FULL
         )
 
 
@@ -158,19 +159,19 @@ def test_limits_are_no_points():
         upper_limit=False
     )
     limits = table.assign(upper_limit=True, mag=15.0, mjd=table.mjd + 0.3)
-    expected = count_periods(LightCurves.from_frame(table), STREAM)
+    expected = count_period(LightCurves.from_frame(table), STREAM)
     np.testing.assert_allclose(
-        count_periods(LightCurves.from_frame(pd.concat([table, limits])), STREAM), expected, atol=1e-3 * FULL
+        count_period(LightCurves.from_frame(pd.concat([table, limits])), STREAM), expected, atol=1e-3 * FULL
     )
 
 
 def test_streams_of_other_kinds_are_refused():
     batch = LightCurves.from_frame(frame([0.0, 1.0], [18.0, 18.1], [0.1, 0.1]))
     with pytest.raises(ValueError, match="must be of kind 'period'"):
-        count_periods(batch, Stream("m", "magnitude", ("S/g",)))
+        count_period(batch, Stream("m", "magnitude", ("S/g",)))
     with pytest.raises(ValueError, match="takes single exposures"):
         Stream("p", "period", ("S/g",), nightly=True)
     with pytest.raises(ValueError, match="takes at least one channel"):
         Stream("p", "period", ())
-    with pytest.raises(ValueError, match="count_periods"):
+    with pytest.raises(ValueError, match="count_period"):
         _ = STREAM.kernel
