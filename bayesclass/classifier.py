@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,9 @@ import pandas as pd
 from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
 from bayesclass.novelty import standardised
 from bayesclass.object_rows import one_row_an_object
+from bayesclass.pool_terms import pool_terms
 from bayesclass.posterior import Posterior
+from bayesclass.posterior_checks import unknown_object
 from bayesclass.priors import Prior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
@@ -204,6 +207,77 @@ class Classifier:
         """Class probabilities alone, shape (n_objects, n_classes)."""
         return self.classify(light_curves, objects).probability
 
+    def value_of_information(
+        self,
+        light_curves: LightCurves | pd.DataFrame | None,
+        objects: pd.DataFrame | None = None,
+        *,
+        object_ids: Iterable[Any] | None = None,
+        prior: Prior | None = None,
+        densities: Mapping[str, float] | None = None,
+    ) -> pd.DataFrame:
+        """Compute what measuring each piece of evidence that an object lacks would tell about its class.
+
+        Parameters
+        ----------
+        light_curves, objects
+            As in `classify`.
+        object_ids : iterable, optional
+            The objects wanted; default: all.
+        prior : Prior, optional
+            As in `classify`.
+        densities : mapping of str to float, optional
+            Catalogue of nearest sources -> unrelated sources around the objects [arcmin^-2]. Default 0: what
+            would be found is the counterpart, so that the figures are those of an uncrowded field.
+
+        Returns
+        -------
+        DataFrame
+            One row for each object and piece of evidence that is not covered, objects in their order, the
+            largest expected change first:
+
+            - object_id, evidence
+            - expected_information_nats: expected reduction of the entropy of the class
+            - expected_change_nats: expected relative entropy of the answer then to the answer now; the same
+              where the context's weight is one, and never negative
+            - p_best_changes: probability that the most probable class becomes another
+            - most_telling_state: the state or value (in the table's unit, measured without error) that would
+              change the probabilities most, the rarest 1 % of states apart; state_probability is its own, for
+              a value that of its cell
+            - best_class_then, p_best_class_then: the answer in that state, as `classify` would give it
+            - best_class_now
+            - expected_shift: largest difference between a class probability now and its mean after the
+              measurement; zero where the context's weight is one (see `bayesclass.information.tell`)
+            - note: what was assumed, or why there are no figures (NaN)
+
+        Raises
+        ------
+        ValueError
+            If a table cannot be used at all, or an object is not there.
+
+        Examples
+        --------
+        >>> from bayesclass import Classifier
+        >>> clf = Classifier.load("ztf-supernovae")
+        >>> frame = clf.value_of_information(light_curves, objects)  # doctest: +SKIP
+        """
+        from bayesclass.information_table import value_of_information
+
+        if prior is not None:
+            prior.in_order(self.classes_)  # refuses early
+        objects = _with_identifiers(objects)
+        batch = self._batch(light_curves, objects)
+        evidence = self.recipe.read_evidence(objects, object_ids=batch.object_id)
+        if object_ids is not None:
+            names = list(dict.fromkeys(str(name) for name in object_ids))
+            index = pd.Index(batch.object_id).get_indexer(names)
+            if (index < 0).any():
+                raise unknown_object(names[int(np.argmin(index))], batch.object_id)
+            batch, evidence = batch.take_objects(index), evidence.take(index)
+        return value_of_information(
+            self.fitted, self.recipe, batch, evidence, prior=prior, densities=densities
+        )
+
     def save(self, path: str | os.PathLike) -> None:
         """Write a model directory: JSON and plain arrays, whole or not at all."""
         from bayesclass.model_io import pack
@@ -243,11 +317,7 @@ class Classifier:
     def _classify_block(self, batch: LightCurves, evidence: EvidenceTable) -> dict:
         fitted = self.fitted
         experts = fitted.experts
-        described = fitted.representation.describe(batch, evidence)
-        got, sizes = experts.evidence(described)
-        got[CONTEXT] = fitted.context.log_likelihood(evidence)
-        sizes[CONTEXT] = described.n_detections.astype(float)
-        terms = fitted.pool.terms(got, sizes)
+        described, got, sizes, terms = pool_terms(fitted, batch, evidence)
         probability = probabilities(terms)
         drawn = experts.evidence_draws(described, got)
         if fitted.context.n_draws:

@@ -54,6 +54,16 @@ Labels = Annotated[
         "--objects", metavar="FILE", help="Table with object_id, the recipe's label column and its evidence."
     ),
 ]
+PriorChoice = Annotated[
+    str | None,
+    typer.Option(
+        "--prior",
+        metavar="PRIOR",
+        help="Of the classes: `training` (the default), `uniform`, `estimate` (class fractions of all "
+        "objects of the input, found from their evidence), or a .toml file with a probability of each class "
+        "or node.",
+    ),
+]
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A directory that `fit` wrote, or a shipped name.")
 ]
@@ -141,15 +151,7 @@ def classify(
     nodes: Annotated[
         bool, typer.Option("--nodes", help="Also the probabilities of the inner nodes of the class tree.")
     ] = False,
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            "--prior",
-            metavar="PRIOR",
-            help="Of the classes: `training` (the default), `uniform`, `estimate` (class fractions of these "
-            "objects, found from their evidence), or a .toml file with a probability of each class or node.",
-        ),
-    ] = None,
+    prior: PriorChoice = None,
 ) -> None:
     """Classify and write a table of posteriors."""
     from bayesclass import cli_read, cli_summary, tables
@@ -215,18 +217,22 @@ def evaluate(
 
 
 @app.command(
-    help="Show one object: its light curve and what each piece of evidence said.",
+    help="Show one object: what each piece of evidence said, what would tell most if it were measured, and "
+    "with --out its light curve as a page or picture.",
     short_help="Show one object and its reasons.",
     epilog="""\b
 Examples:
+  bayesclass explain my-model ZTF20abc --light-curves L.parquet --objects O.csv
   bayesclass explain my-model ZTF20abc --light-curves L.parquet --objects O.csv --out ZTF20abc.html
-  bayesclass explain my-model ZTF20abc --light-curves L.parquet --out ZTF20abc.png
-  bayesclass explain my-model ZTF20abc --light-curves L.csv --between IIn,SLSN --out ZTF20abc.html""",
+  bayesclass explain my-model ZTF20abc --light-curves L.csv --between IIn,SLSN --out ZTF20abc.png""",
 )
 def explain(
     model: Model,
     object_id: Annotated[str, typer.Argument(metavar="OBJECT_ID", help="As in the tables.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Page or picture (.html or .png).")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Page or picture (.html or .png), beside the text."),
+    ] = None,
     light_curves: LightCurvesFile = None,
     objects: ObjectsFile = None,
     between: Annotated[
@@ -237,27 +243,40 @@ def explain(
             help="Two classes or inner nodes to set against each other; default: the two most probable.",
         ),
     ] = None,
+    prior: PriorChoice = None,
 ) -> None:
     """Explain one object's posterior."""
     from bayesclass import cli_output, cli_read, cli_summary, tables
 
     start = perf_counter()
-    cli_output.check_file(out, (".html", ".png"))
+    if out is not None:
+        cli_output.check_file(out, (".html", ".png"))
     from bayesclass.classifier import Classifier
 
     classifier = Classifier.load(model)
     asked = {} if between is None else {"between": cli_read.two_classes(between, classifier.recipe.taxonomy)}
+    if prior is not None:
+        from bayesclass import cli_prior
+
+        chosen = cli_prior.choose_prior(prior, classifier)
     table = None if objects is None else tables.read_objects(objects)
     rules = classifier.recipe
-    batch = cli_read.light_curves(light_curves, rules, also=table)
-    batch, table = cli_read.one_object(batch, table, object_id)
-    from bayesclass.explain import write_explanation
+    every = cli_read.light_curves(light_curves, rules, also=table)
+    batch, own = cli_read.one_object(every, table, object_id)
+    used = []
+    if prior is not None:
+        asked["prior"], used = cli_prior.for_one_object(classifier, chosen, every, table)
+    from bayesclass.explain import explain_object
 
-    with cli_output.whole_file(out) as temporary:
-        write_explanation(classifier, batch, table, object_id, temporary, **asked)
+    explained = explain_object(classifier, batch, own, object_id, **asked)
+    if out is not None:
+        with cli_output.whole_file(out) as temporary:
+            explained.write(temporary)
+    _say([explained.text()])
     _say(cli_summary.describe_light_curves(batch))
-    _say(cli_summary.describe_evidence(table, rules.evidence, batch, rules.matches))
-    _done(f"explanation written to {out}", start)
+    _say(cli_summary.describe_evidence(own, rules.evidence, batch, rules.matches))
+    _say(used)
+    _done("explained" if out is None else f"explanation written to {out}", start)
 
 
 @app.command(

@@ -1,9 +1,11 @@
-"""The option ``--prior`` of ``classify``: what it names, what it does to posteriors, what is said of it."""
+"""The option ``--prior``: what it names, what it does to posteriors, what is said of it."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+
+import pandas as pd
 
 from bayesclass.classifier import Classifier
 from bayesclass.posterior import Posterior
@@ -11,11 +13,12 @@ from bayesclass.prior_shift import estimate_fractions
 from bayesclass.priors import Prior, PriorError
 from bayesclass.tables import InputError
 from bayesclass.taxonomy import Taxonomy
+from structurefn.light_curves import LightCurves
 
 ESTIMATE = "estimate"
 NAMES = ("uniform", "training", ESTIMATE)
 
-__all__ = ["choose_prior", "read_prior", "with_chosen_prior"]
+__all__ = ["choose_prior", "for_one_object", "read_prior", "with_chosen_prior"]
 
 
 def choose_prior(choice: str, classifier: Classifier) -> Prior | None:
@@ -93,14 +96,44 @@ def with_chosen_prior(posterior: Posterior, prior: Prior | None) -> tuple[Poster
     ValueError
         Of our own kinds: as `Posterior.with_prior` and `estimate_fractions`.
     """
+    prior, lines = _estimated(posterior) if prior is None else (prior, [])
+    return posterior.with_prior(prior), [*lines, *_said(prior)]
+
+
+def for_one_object(
+    classifier: Classifier, prior: Prior | None, light_curves: LightCurves, objects: pd.DataFrame | None
+) -> tuple[Prior, list[str]]:
+    """Return the prior with which one of several objects is explained, and lines that say which.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    prior : Prior or None
+        None classifies all objects and estimates their class fractions, as `classify` does.
+    light_curves : LightCurves
+        Of all objects.
+    objects : DataFrame or None
+        Context of all objects.
+
+    Raises
+    ------
+    ValueError
+        Of our own kinds: as `estimate_fractions`.
+    """
     lines = []
     if prior is None:
-        fractions = estimate_fractions(posterior.probability, posterior.prior)
-        prior = fractions.prior()
-        lines = fractions.text().splitlines()
-    changed = posterior.with_prior(prior)
-    lines.append(f"prior: {prior}")
-    lines.append(
-        "prediction sets: of the training prior, with the most probable class, without impossible ones"
-    )
-    return changed, lines
+        prior, lines = _estimated(classifier.classify(light_curves, objects))
+    return prior, [*lines, *_said(prior)]
+
+
+def _estimated(posterior: Posterior) -> tuple[Prior, list[str]]:
+    fractions = estimate_fractions(posterior.probability, posterior.prior)
+    return fractions.prior(), fractions.text().splitlines()
+
+
+def _said(prior: Prior) -> list[str]:
+    return [
+        f"prior: {prior}",
+        "prediction sets: of the training prior, with the most probable class, without impossible ones",
+    ]

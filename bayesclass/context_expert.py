@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bayesclass.alternatives import given_labels, sum_over_alternatives
+from bayesclass.information_states import StateLikelihoods, match_states
 from bayesclass.match_model import MatchModel
 from bayesclass.network import BayesianNetwork
 from bayesclass.network_fit import check_labels
 from bayesclass.network_spec import NetworkError, NetworkSpec
 from bayesclass.recipe_schema import MatchSpec
+from bayesclass.virtual_posteriors import PosteriorSpec, VirtualPosterior, without_posteriors
 from context.evidence import EvidenceTable
 from context.evidence_matches import MatchColumn
 
@@ -24,19 +26,23 @@ ROUNDS = 2
 
 @dataclass(frozen=True)
 class ContextExpert:
-    """Network over evidence columns, and nearest sources; given the class they are independent.
+    """Network over evidence columns, nearest sources, other tools' posteriors.
 
-    Build one with `fit`. Arrays over classes follow the network's `spec.class_states`.
+    The three are independent given the class. Build one with `fit`. Arrays over classes follow the network's
+    `spec.class_states`.
 
     Attributes
     ----------
     network : BayesianNetwork
     matches : dict of str to MatchModel
         By catalogue.
+    posteriors : dict of str to VirtualPosterior
+        Other tools' posteriors, by name.
     """
 
     network: BayesianNetwork
     matches: dict[str, MatchModel] = field(default_factory=dict)
+    posteriors: dict[str, VirtualPosterior] = field(default_factory=dict)
 
     @classmethod
     def fit(
@@ -47,6 +53,7 @@ class ContextExpert:
         weights: np.ndarray | None = None,
         *,
         matches: Iterable[MatchSpec] = (),
+        posteriors: Iterable[tuple[PosteriorSpec, np.ndarray]] = (),
         n_draws: int = 32,
         seed: int = 0,
     ) -> ContextExpert:
@@ -62,6 +69,8 @@ class ContextExpert:
         weights : float array, shape (n_objects,), optional
             How many objects each counts for; default 1.
         matches : iterable of MatchSpec
+        posteriors : iterable of (PosteriorSpec, int array of shape (n_leaves,))
+            Other tools' posteriors, and the column that each leaf belongs to; nothing is learned of them.
         n_draws, seed : int
             Of draws of the parameters.
 
@@ -84,6 +93,8 @@ class ContextExpert:
         """
         allowed, weights = check_labels(spec, evidence, allowed, weights)
         options = {"n_draws": n_draws, "seed": seed}
+        posteriors = tuple(posteriors)
+        evidence = without_posteriors(evidence, [own for own, _ in posteriors])
         table = evidence.alternatives
         if table is None:
             network = BayesianNetwork.fit(spec, evidence, allowed, weights, **options)
@@ -103,7 +114,10 @@ class ContextExpert:
             column, frequency = evidence.matches[match.name], network.class_frequency
             fitted = MatchModel.fit(match, column, allowed, weights, frequency, n_draws=n_draws, rng=rng)
             models[match.name] = fitted
-        return cls(network, models)
+        virtual = {
+            own.name: VirtualPosterior.fit(own, group, network.class_frequency) for own, group in posteriors
+        }
+        return cls(network, models, virtual)
 
     @property
     def n_draws(self) -> int:
@@ -149,7 +163,7 @@ class ContextExpert:
             total = self._sum(table, whole, own)
         for match, column in self._matched(evidence):
             total = total + match.log_likelihood(column)
-        return total
+        return total + self._told(evidence)
 
     def log_likelihood_draws(self, evidence: EvidenceTable) -> np.ndarray:
         """Compute `log_likelihood` under each draw, float32, shape (n_draws, n_objects, n_leaves)."""
@@ -161,7 +175,7 @@ class ContextExpert:
             total = self._sum(table, whole, own)
         for match, column in self._matched(evidence):
             total = total + match.log_likelihood_draws(column)
-        return total.astype(np.float32)
+        return (total + self._told(evidence)).astype(np.float32)
 
     def contributions(self, evidence: EvidenceTable) -> dict[str, np.ndarray]:
         """Compute what each column and each match adds, shape (n_objects, n_leaves) each.
@@ -170,7 +184,8 @@ class ContextExpert:
         -------
         dict of str to float64 array
             Columns in the network's order, each given those before it and summed over alternatives; then
-            the matches. Exactly zero where not covered. The sum is `log_likelihood`.
+            the matches, then other tools' posteriors. Exactly zero where not covered. The sum is
+            `log_likelihood`.
         """
         table = evidence.alternatives
         if table is None:
@@ -187,7 +202,40 @@ class ContextExpert:
                 before = after
         for match, column in self._matched(evidence):
             pieces[match.piece] = match.log_likelihood(column)
-        return pieces
+        return pieces | {name: own.log_likelihood(evidence) for name, own in self.posteriors.items()}
+
+    def state_log_likelihoods(
+        self, evidence: EvidenceTable, name: str, *, density: float = 0.0
+    ) -> StateLikelihoods:
+        """Compute log p(all other context, this one = s | class) for every state s of a column or match.
+
+        Parameters
+        ----------
+        evidence : EvidenceTable
+            As for `log_likelihood`. What it says of `name` itself is not looked at.
+        name : str
+            A column or a match.
+        density : float
+            For a match, the unrelated sources around [arcmin^-2].
+
+        Returns
+        -------
+        StateLikelihoods
+            Up to a constant of each object. For an object with several alternatives a column's states are
+            those of its most probable alternative alone.
+
+        Raises
+        ------
+        NetworkError
+            There is no such column or match.
+        """
+        if name in self.matches:
+            rest = self.log_likelihood(evidence.without(name))
+            return match_states(self.matches[name], rest, density)
+        states = self.network.state_log_likelihoods(evidence, name)
+        for match, column in self._matched(evidence):
+            states = states._replace(log_likelihood=states.log_likelihood + match.log_likelihood(column))
+        return states._replace(log_likelihood=states.log_likelihood + self._told(evidence))
 
     def _matched(self, evidence: EvidenceTable) -> list[tuple[MatchModel, MatchColumn]]:
         missing = [name for name in self.matches if name not in evidence.matches]
@@ -197,6 +245,10 @@ class ContextExpert:
                 "the table with the recipe that the model was fitted with."
             )
         return [(match, evidence.matches[name]) for name, match in self.matches.items()]
+
+    def _told(self, evidence: EvidenceTable) -> np.ndarray | float:
+        """Add up what other tools' posteriors say."""
+        return sum(own.log_likelihood(evidence) for own in self.posteriors.values())
 
     def _sum(self, table, whole: np.ndarray, own: np.ndarray) -> np.ndarray:
         return sum_over_alternatives(table, whole, own, self.network.class_frequency)
@@ -211,6 +263,8 @@ class ContextExpert:
             # A model without matches is stored as one always was.
             result.setdefault("matches", []).append(own)
             stored |= {f"match/{name}/{key}": values for key, values in arrays.items()}
+        if self.posteriors:
+            result["posteriors"] = [own.to_dict() for own in self.posteriors.values()]
         return result, stored
 
     @classmethod
@@ -225,4 +279,5 @@ class ContextExpert:
             own["name"]: MatchModel.from_arrays(own, part(f"match/{own['name']}/"))
             for own in meta.get("matches", ())
         }
-        return cls(network, matches)
+        virtual = [VirtualPosterior.from_dict(own) for own in meta.get("posteriors", ())]
+        return cls(network, matches, {own.spec.name: own for own in virtual})

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import textwrap
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,119 @@ import pandas as pd
 from bayesclass import plots
 from bayesclass.classifier import Classifier
 from bayesclass.explain_views import magnitude_view, step_view
+from bayesclass.information_text import what_next_text
 from bayesclass.posterior import Explanation, Posterior
+from bayesclass.priors import Prior
 from structurefn.light_curves import LightCurves
 
 SUFFIXES = (".png", ".html")
+# Pieces of missing evidence that the picture names; the page and the text have more of each.
+N_NAMED = 3
 
-__all__ = ["explanation_figure", "write_explanation"]
+__all__ = ["ExplainedObject", "explain_object", "explanation_figure", "write_explanation"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExplainedObject:
+    """All that is said of one object.
+
+    Attributes
+    ----------
+    classifier : Classifier
+    light_curve : LightCurves
+        Of the object alone; it may have no point.
+    objects : DataFrame or None
+        With the object's context.
+    posterior : Posterior
+        Of the object alone.
+    between : pair of str or None
+        The two classes that were asked for.
+    what_next : DataFrame
+        Of `Classifier.value_of_information`, the object alone.
+    """
+
+    classifier: Classifier
+    light_curve: LightCurves
+    objects: pd.DataFrame | None
+    posterior: Posterior
+    between: tuple[str, str] | None
+    what_next: pd.DataFrame
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """What each piece of evidence said between the two classes."""
+        return self.posterior.explain(self.posterior.object_id[0], self.between)
+
+    def text(self) -> str:
+        """Return the reasons, and what would tell most, as lines of text."""
+        return f"{self.explanation.text()}\n{what_next_text(self.what_next)}"
+
+    def write(self, path: str | os.PathLike, *, note: str = "") -> None:
+        """Write the picture (.png) or the page (.html); see `write_explanation`."""
+        path = _checked(path)
+        figure = explanation_figure(
+            self.classifier, self.light_curve, self.posterior, note, self.between, self.what_next
+        )
+        if path.suffix.lower() == ".png":
+            figure.savefig(path, dpi=120)
+            return
+        from bayesclass.explain_page import explanation_page
+
+        page = explanation_page(
+            self.classifier,
+            self.light_curve,
+            self.objects,
+            self.posterior,
+            figure,
+            self.between,
+            self.what_next,
+        )
+        path.write_text(page, encoding="utf-8")
+
+
+def explain_object(
+    classifier: Classifier,
+    light_curves: LightCurves,
+    objects: pd.DataFrame | None,
+    object_id: str,
+    *,
+    between: tuple[str, str] | None = None,
+    prior: Prior | None = None,
+) -> ExplainedObject:
+    """Classify an object, and find what decided and what would tell most.
+
+    Parameters
+    ----------
+    classifier : Classifier
+        Fitted.
+    light_curves : LightCurves
+        With the object, which may have no point; others cost time only.
+    objects : DataFrame or None
+        With the object's context, if there is any.
+    object_id : str
+    between : pair of str, optional
+        Leaves or inner nodes to set against each other; by default the two most probable leaves.
+    prior : Prior, optional
+        As in `Classifier.classify`.
+
+    Raises
+    ------
+    ValueError
+        If the object is not there, or the two classes can't be compared.
+    """
+    posterior = classifier.classify(light_curves, objects, prior=prior)
+    posterior = posterior.take(posterior.position(object_id))
+    light_curve = light_curves.with_objects([str(object_id)])
+    light_curve = light_curve.take_objects(np.flatnonzero(light_curve.object_id == str(object_id)))
+    what_next = classifier.value_of_information(light_curves, objects, object_ids=[object_id], prior=prior)
+    return ExplainedObject(
+        classifier=classifier,
+        light_curve=light_curve,
+        objects=objects,
+        posterior=posterior,
+        between=between,
+        what_next=what_next,
+    )
 
 
 def write_explanation(
@@ -31,48 +139,37 @@ def write_explanation(
     *,
     note: str = "",
     between: tuple[str, str] | None = None,
+    prior: Prior | None = None,
 ) -> None:
     """Classify an object and write the picture of its posterior, or a page with picture and tables.
 
     Parameters
     ----------
-    classifier : Classifier
-        Fitted.
-    light_curves : LightCurves
-        With the object, which may have no point; others cost time only.
-    objects : DataFrame or None
-        With the object's context, if there is any.
-    object_id : str
+    classifier, light_curves, objects, object_id, between, prior
+        As of `explain_object`.
     path : path
         Ends in .png (the picture) or .html (a page that needs no other file).
     note : str
         Added to the line below the picture.
-    between : pair of str, optional
-        Leaves or inner nodes to set against each other; by default the two most probable leaves.
 
     Raises
     ------
     ValueError
         If the ending is another one, the object is not there, or the two classes can't be compared.
     """
+    path = _checked(path)
+    explained = explain_object(classifier, light_curves, objects, object_id, between=between, prior=prior)
+    explained.write(path, note=note)
+
+
+def _checked(path: str | os.PathLike) -> Path:
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
             f"An explanation must go to a file that ends in {' or '.join(SUFFIXES)}, but {path.name} ends in "
             f"{path.suffix or 'nothing'!r}: rename it."
         )
-    posterior = classifier.classify(light_curves, objects)
-    posterior = posterior.take(posterior.position(object_id))
-    light_curve = light_curves.with_objects([str(object_id)])
-    light_curve = light_curve.take_objects(np.flatnonzero(light_curve.object_id == str(object_id)))
-    figure = explanation_figure(classifier, light_curve, posterior, note, between)
-    if path.suffix.lower() == ".png":
-        figure.savefig(path, dpi=120)
-        return
-    from bayesclass.explain_page import explanation_page
-
-    page = explanation_page(classifier, light_curve, objects, posterior, figure, between)
-    path.write_text(page, encoding="utf-8")
+    return path
 
 
 def explanation_figure(
@@ -81,6 +178,7 @@ def explanation_figure(
     posterior: Posterior,
     note: str = "",
     between: tuple[str, str] | None = None,
+    what_next: pd.DataFrame | None = None,
 ) -> Any:
     """Draw an object's light curve, reasons, class probabilities and steps on one figure.
 
@@ -94,7 +192,9 @@ def explanation_figure(
     note : str
         Added to the line below the picture.
     between : pair of str, optional
-        As in `write_explanation`.
+        As in `explain_object`.
+    what_next : DataFrame, optional
+        As of `ExplainedObject`; the most telling of it is named below the picture.
 
     Returns
     -------
@@ -121,7 +221,7 @@ def explanation_figure(
     key = "" if inside.all() else "\ndark: in the prediction set"
     probabilities.set_title(f"Probabilities, 90 % intervals{key}", fontsize="medium", color="black")
     _draw_densities(classifier, light_curve, explanation, figure, below[1])
-    first, second = _headline(explanation, posterior, note)
+    first, second = _headline(explanation, posterior, note, what_next)
     figure.suptitle(first, x=0.012, ha="left", fontsize="x-large", weight="bold", parse_math=False)
     # On the page's last line, because the layout keeps one title's place only.
     figure.supxlabel(second, x=0.012, ha="left", fontsize="medium", color="#444444", parse_math=False)
@@ -178,8 +278,10 @@ def _draw_densities(classifier, light_curve, explanation, figure, cell) -> None:
         ax.set_ylabel("")
 
 
-def _headline(explanation: Explanation, posterior: Posterior, note: str) -> tuple[str, str]:
-    """Return the title and the line below the picture."""
+def _headline(
+    explanation: Explanation, posterior: Posterior, note: str, what_next: pd.DataFrame | None
+) -> tuple[str, str]:
+    """Return the title and the lines below the picture."""
     best, other = explanation.best_class, explanation.runner_up
     lower, upper = explanation.interval.loc[best]
     interval = "" if np.isnan(lower) else f" ({lower:.2f} to {upper:.2f})"
@@ -196,7 +298,17 @@ def _headline(explanation: Explanation, posterior: Posterior, note: str) -> tupl
     ]
     if np.isfinite(explanation.novelty):
         words.append(f"novelty {explanation.novelty:.2f}")
-    if explanation.conflict:
+    if explanation.conflict_text:
+        words.append(f"CONFLICT: {explanation.conflict_text}")
+    elif explanation.conflict:
         words.append(f"light curve and context agree by {explanation.conflict:+.2f} nat")
+    lines = [";  ".join(words)]
+    if what_next is not None and len(what_next):
+        most = what_next["expected_change_nats"].notna().to_numpy()
+        named = [
+            f"{row.evidence} ({row.expected_change_nats:.3f} nat)"
+            for row in what_next[most].head(N_NAMED).itertuples()
+        ]
+        lines += [f"would tell most, were it measured: {', '.join(named)}"] if named else []
     warnings = textwrap.fill(explanation.warnings, 170, max_lines=2, placeholder=" ...")
-    return title, ";  ".join(words) + (f"\n{warnings}" if warnings else "")
+    return title, "\n".join([*lines, warnings] if warnings else lines)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bayesclass.classifier import Classifier
-from bayesclass.posterior import Posterior
+from bayesclass.information_text import HEADING, LEGEND, short_table
+from bayesclass.posterior import Explanation, Posterior
 from bayesclass.recipe import Recipe
 from context.evidence import State
 from structurefn.light_curves import LightCurves
@@ -39,6 +40,7 @@ def explanation_page(
     posterior: Posterior,
     figure: Any,
     between: tuple[str, str] | None = None,
+    what_next: pd.DataFrame | None = None,
 ) -> str:
     """Return a page that needs no other file.
 
@@ -53,7 +55,9 @@ def explanation_page(
         Of the object alone.
     figure : matplotlib Figure
     between : pair of str, optional
-        As in `bayesclass.explain.write_explanation`.
+        As in `bayesclass.explain.explain_object`.
+    what_next : DataFrame, optional
+        As of `bayesclass.explain.ExplainedObject`; without it the page has no such table.
 
     Returns
     -------
@@ -98,8 +102,9 @@ def explanation_page(
         _table(("piece", "nats", "decibans"), pieces),
         "<h2>Context as it was used</h2>",
         _table(("evidence", "state", "value"), _context(recipe, objects, light_curve.object_id)),
+        *_what_next(what_next),
         "<h2>Flags</h2>",
-        _table(("flag", "value", "meaning"), _flags(explanation.novelty, explanation.conflict)),
+        _table(("flag", "value", "meaning"), _flags(explanation)),
     ]
     if remarks:
         parts += ["<h2>Warnings</h2>", f"<ul>{''.join(f'<li>{html.escape(r)}</li>' for r in remarks)}</ul>"]
@@ -109,7 +114,20 @@ def explanation_page(
     )
 
 
-def _flags(novelty: float, conflict: float) -> list[tuple[str, str, str]]:
+def _what_next(frame: pd.DataFrame | None) -> list[str]:
+    """Return what would tell most as a heading, a table and its remarks."""
+    if frame is None:
+        return []
+    table = short_table(frame)
+    parts = [f"<h2>{HEADING}</h2>"]
+    if table.rows:
+        parts.append(f"<p>{LEGEND.capitalize()}.</p>")
+        parts.append(_table(table.columns, table.rows))
+    return parts + [f"<p>{html.escape(remark)}</p>" for remark in table.remarks]
+
+
+def _flags(explanation: Explanation) -> list[tuple[str, str, str]]:
+    novelty, conflict, flagged = explanation.novelty, explanation.conflict, explanation.conflict_text
     return [
         (
             "novelty",
@@ -119,7 +137,7 @@ def _flags(novelty: float, conflict: float) -> list[tuple[str, str, str]]:
         (
             "conflict",
             f"{conflict:+.2f} nat",
-            "how much better light curve and context agree than by chance; clearly negative is conflict",
+            flagged or "how much better light curve and context agree than by chance; negative is conflict",
         ),
     ]
 

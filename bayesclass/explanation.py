@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.05, 0.95)
 DECIBANS_PER_NAT = 10.0 / np.log(10.0)
+# Of 1,130 real objects of two surveys, classified by models that know their kind, none went below -0.47.
+CONFLICT = -0.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +65,14 @@ class Explanation:
         """Log-odds of the first class against the second, all pieces together [nat]."""
         return float(self.table["nats"].sum())
 
+    @property
+    def conflict_text(self) -> str:
+        """How light curve and context disagree, in one sentence; "" where they do not."""
+        if not self.conflict < CONFLICT:
+            return ""
+        times = "less likely together than by chance"
+        return f"light curve and context disagree: {np.exp(-self.conflict):.2g} times {times}"
+
     def text(self) -> str:
         """Return the explanation as lines of text."""
         best, other = self.best_class, self.runner_up
@@ -88,6 +98,7 @@ class Explanation:
         ]
         rows = [*zip(self.table["piece"], self.table["nats"], strict=True), ("all together", self.log_odds)]
         lines += [f"  {piece:<{width}}  {x:>+8.2f}  {x * DECIBANS_PER_NAT:>+8.1f}" for piece, x in rows]
+        lines += [f"Conflict: {self.conflict_text} ({self.conflict:+.2f} nat)"] if self.conflict_text else []
         lines += [f"Warning: {warning.strip()}" for warning in self.warnings.split(";") if warning.strip()]
         return "\n".join(lines)
 
@@ -152,7 +163,8 @@ def _node_interval(one: Posterior, mask: np.ndarray, p: float) -> np.ndarray:
     """90 % credible interval of the sum of some leaves of one object, as `Posterior.interval`."""
     if one.draws is None:
         return np.full(2, np.nan)
-    lower, upper = np.quantile(one.draws[:, 0, mask].sum(axis=1, dtype=np.float64), QUANTILES)
+    drawn = one.draws[:, 0, mask].sum(axis=1, dtype=np.float64)
+    lower, upper = np.quantile(drawn, QUANTILES, method="weibull")
     return np.array([min(lower, p), max(upper, p)])
 
 

@@ -28,6 +28,7 @@ from bayesclass.training import (
     fit_parts,
     version_weights,
 )
+from bayesclass.virtual_posteriors import without_posteriors
 from context.evidence import EvidenceTable
 from structurefn.light_curves import LightCurves
 from structurefn.magnitudes import channel_softening
@@ -125,13 +126,17 @@ def fit_model(
         edges=recipe.edges,
         no_class_edge=recipe.network.no_class_edge,
         joint=recipe.network.joint,
+        densities=recipe.network.densities,
+        tables=recipe.network.tables,
+        latent=recipe.network.latent,
+        missing_cells=recipe.network.missing_cells,
     )
     copies = identical_light_curves(light_curves)
     learned = None
     if recipe.network.learn is not None:
         # Once on all objects: choosing a few edges by held-out gain fits little of any one object.
         learned = learn_edges(
-            evidence,
+            without_posteriors(evidence, recipe.network.posteriors),
             allowed,
             spec,
             method=recipe.network.learn,
@@ -141,7 +146,18 @@ def fit_model(
             groups=copies,
         )
         spec = learned.spec()
-    sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed, recipe.matches)
+    sample = Sample(
+        streams,
+        described,
+        evidence,
+        spec,
+        allowed,
+        weights,
+        owner,
+        options.seed,
+        recipe.matches,
+        recipe.posteriors,
+    )
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     # Objects with a light curve are dealt out first, so that each fold has its share of them.

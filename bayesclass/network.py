@@ -9,16 +9,18 @@ import numpy as np
 
 from bayesclass import network_export
 from bayesclass.inference import Structure
+from bayesclass.information_states import StateLikelihoods, network_states
 from bayesclass.joint_density import JointDensity, JointParameters
 from bayesclass.joint_density_fit import JointSample, draw_joint
 from bayesclass.network_evaluate import evaluate, network_structure
 from bayesclass.network_fit import check_labels, learn
-from bayesclass.network_parameters import NodeCounts, NodeParameters
-from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
+from bayesclass.network_parameters import NodeCounts, NodeParameters, choose_densities
+from bayesclass.network_queries import hidden, node_posterior
+from bayesclass.network_spec import LATENT, JointSpec, LatentSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import MISSING, Encoded, EvidenceNode
 from context.evidence import EvidenceTable
 
-__all__ = ["BayesianNetwork", "JointSpec", "NetworkError", "NetworkSpec"]
+__all__ = ["BayesianNetwork", "JointSpec", "LatentSpec", "NetworkError", "NetworkSpec"]
 
 Draw = dict[str, NodeParameters | JointParameters]
 
@@ -97,18 +99,32 @@ class BayesianNetwork:
 
         Notes
         -----
-        Tables use available cases: an object counts where the node and all its parents are known. A measured
-        value is scored by the density given its parents, its error included; as a parent it acts by its bin.
+        Missing cells above a known node and latent nodes are summed over, and tables are learned from
+        expected counts (`network_fit.learn`), or, where the spec says so, from available cases: objects of
+        which the node and all its parents are known. A measured value is scored by the density given its
+        parents, its error included; as a parent it acts by its bin. Draws take expected counts for counts, so
+        they are too narrow by what missing cells leave unknown.
         """
         parents = spec.parents(tuple(evidence.columns))
         allowed, weights = check_labels(spec, evidence, allowed, weights)
-        nodes = {name: EvidenceNode.from_column(evidence.columns[name]) for name in parents}
+        nodes = {
+            name: EvidenceNode.from_column(
+                evidence.columns[name],
+                density=spec.densities.get(name, "kernel"),
+                table=spec.tables.get(name, "dirichlet"),
+            )
+            for name in parents
+            if name in evidence.columns
+        }
+        nodes |= {node.name: _latent_node(node) for node in spec.latent}
+        nodes = {name: nodes[name] for name in parents}
         spec.check_sizes(parents, {name: node.n_states for name, node in nodes.items()})
         blocks = tuple((block, _block_nodes(block, evidence)) for block in spec.joint)
         every = nodes | {name: node for _, own in blocks for name, node in own.items()}
-        encoded = {name: node.encode(evidence.columns[name]) for name, node in every.items()}
+        encoded = _encoded(every, evidence)
         structure = network_structure(spec, nodes, parents)
-        counts, frequency, responsibilities, fitted = learn(
+        nodes = choose_densities(structure, nodes, encoded, allowed, weights)
+        learned = learn(
             structure,
             nodes,
             encoded,
@@ -117,21 +133,29 @@ class BayesianNetwork:
             joint=blocks,
             probability=_probabilities(spec, evidence),
             seed=seed,
+            expected=spec.missing_cells == "expected",
         )
+        counts = learned.counts
         summary = {
             "n_objects": len(allowed),
             "n_partial_labels": int((allowed.sum(axis=1) > 1).sum()),
-            "class_objects": (weights @ responsibilities).tolist(),
-            "known": {name: int((codes.state >= 0).sum()) for name, codes in encoded.items()},
+            "class_objects": (weights @ learned.responsibilities).tolist(),
+            "known": {
+                name: int((codes.state >= 0).sum())
+                for name, codes in encoded.items()
+                if every[name].kind != LATENT
+            },
             "beyond_grid": {
                 name: int(node.grid.outside(encoded[name].value[encoded[name].cell >= 0]).sum())
                 for name, node in every.items()
                 if node.grid is not None
             },
+            "learning": {"steps": len(learned.gains), "ending": learned.ending, "path": list(learned.path)},
         }
         parameters = {name: counts[name].parameters(node) for name, node in nodes.items()}
-        joint = {name: density for name, (density, _) in fitted.items()}
-        samples = {name: sample for name, (_, sample) in fitted.items()}
+        joint = {name: density for name, (density, _) in learned.blocks.items()}
+        samples = {name: sample for name, (_, sample) in learned.blocks.items()}
+        frequency = learned.frequency
         network = cls(spec, nodes, parents, parameters, frequency, (), summary, joint, counts, samples)
         return replace(network, draws=network.draw(np.random.default_rng(seed), n_draws))
 
@@ -173,10 +197,12 @@ class BayesianNetwork:
             joint densities come last, each after those before it in its block.
         """
         encoded = self._encode(evidence)
-        shown = {name: _hidden(codes) for name, codes in encoded.items()}
+        shown = {name: hidden(codes) for name, codes in encoded.items()}
         before = np.zeros((evidence.n_objects, len(self.spec.class_states)))
         result = {}
-        for name in self.nodes:
+        for name, node in self.nodes.items():
+            if node.kind == LATENT:
+                continue
             shown[name] = encoded[name]
             after = self._evaluate(self.parameters, shown, evidence.n_objects)
             known = (encoded[name].state >= 0)[:, None]
@@ -186,6 +212,64 @@ class BayesianNetwork:
         for density in self.joint.values():
             result |= density.contributions(encoded)
         return result
+
+    def state_log_likelihoods(self, evidence: EvidenceTable, column: str) -> StateLikelihoods:
+        """Compute log p(all other evidence, column = s | class) for every state s that a column can have.
+
+        Parameters
+        ----------
+        evidence : EvidenceTable
+            As for `log_likelihood`. What it says of the column itself is not looked at.
+        column : str
+
+        Returns
+        -------
+        StateLikelihoods
+            States of a category or count; values, one a cell, of a column with a density; "none found".
+
+        Raises
+        ------
+        NetworkError
+            The column is none of the network's evidence.
+        """
+        return network_states(self, evidence, column)
+
+    def posterior(
+        self,
+        evidence: EvidenceTable,
+        node: str,
+        *,
+        class_log: np.ndarray | None = None,
+        hide_own: bool = False,
+    ) -> tuple[tuple[str, ...], np.ndarray]:
+        r"""Compute the exact posterior of any node, such as a latent one or a column that was not measured.
+
+        .. math:: p(x_v | e) \propto \sum_{x \setminus v} \lambda(c)\, p(x, e | c)
+
+        Parameters
+        ----------
+        evidence : EvidenceTable
+            As for `log_likelihood`.
+        node : str
+            A column, a latent node or the class; no column of a joint density.
+        class_log : float array, shape (n_objects, n_leaves), optional
+            Virtual evidence of the class: its log prior, with log-likelihoods of what is not in this network,
+            such as light curves. Default: the log of `class_frequency`.
+        hide_own : bool
+            Leave out what was measured of the node itself; otherwise a known state has probability one.
+
+        Returns
+        -------
+        states : tuple of str
+            Names; bins of a column with a density.
+        probability : float64 array, shape (n_objects, n_states)
+
+        Raises
+        ------
+        NetworkError
+            No such node, or class evidence of another shape, not a number, or without a possible leaf.
+        """
+        return node_posterior(self, evidence, node, class_log=class_log, hide_own=hide_own)
 
     def draw(self, rng: np.random.Generator, n_draws: int) -> tuple[Draw, ...]:
         """Draw parameters from their posterior: Dirichlet for tables, Bayesian bootstrap for densities.
@@ -246,13 +330,15 @@ class BayesianNetwork:
         nodes = dict(self.nodes)
         for block in self.joint.values():
             nodes |= block.nodes
-        missing = [name for name in nodes if name not in evidence.columns]
+        missing = [
+            name for name, node in nodes.items() if node.kind != LATENT and name not in evidence.columns
+        ]
         if missing:
             raise NetworkError(
                 f"The evidence needs all columns of the network, found none named {', '.join(missing)}; "
                 "build the table with the recipe that the model was fitted with."
             )
-        return {name: node.encode(evidence.columns[name]) for name, node in nodes.items()}
+        return _encoded(nodes, evidence)
 
     def _evaluate(self, parameters, encoded, n_objects: int) -> np.ndarray:
         of_nodes = {name: encoded[name] for name in self.nodes}
@@ -264,6 +350,22 @@ class BayesianNetwork:
         return sum(
             block.log_likelihood(encoded, parameters=drawn.get(name)) for name, block in self.joint.items()
         )
+
+
+def _latent_node(latent: LatentSpec) -> EvidenceNode:
+    return EvidenceNode(latent.name, LATENT, latent.states, np.zeros(0), False)
+
+
+def _encoded(nodes: dict[str, EvidenceNode], evidence: EvidenceTable) -> dict[str, Encoded]:
+    """Code the objects; latent nodes are missing in all."""
+    nothing = np.full(evidence.n_objects, MISSING, dtype=np.int64)
+    nan = np.full(evidence.n_objects, np.nan)
+    return {
+        name: Encoded(nothing, nothing, nan, nan)
+        if node.kind == LATENT
+        else node.encode(evidence.columns[name])
+        for name, node in nodes.items()
+    }
 
 
 def _probabilities(spec: NetworkSpec, evidence: EvidenceTable) -> tuple[str, ...]:
@@ -285,11 +387,6 @@ def _block_nodes(block: JointSpec, evidence: EvidenceTable) -> dict[str, Evidenc
                 f"{evidence.columns[name].spec.kind} in {block.name!r}; take it out of the block."
             )
     return {name: EvidenceNode.from_column(evidence.columns[name]) for name in block.columns}
-
-
-def _hidden(codes: Encoded) -> Encoded:
-    nothing = np.full(len(codes.state), MISSING, dtype=np.int64)
-    return Encoded(nothing, nothing, codes.value, codes.error)
 
 
 def _as_float32(parameters: NodeParameters) -> NodeParameters:

@@ -1,4 +1,4 @@
-"""Variable elimination: the order (host, once) and the sums (JAX), exact or scaled.
+"""Variable elimination: the order (host, once), and the sums (JAX) in logarithms, which lose nothing.
 
 A factor is a pair (scope, values). Shared factors have one axis for each variable of the scope, ascending;
 batched factors have a trailing axis of objects besides, so that every operation runs along objects.
@@ -6,12 +6,24 @@ batched factors have a trailing axis of objects besides, so that every operation
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import combinations
 from math import prod
 
+import jax
 import jax.numpy as jnp
 
-__all__ = ["eliminate_in_logs", "eliminate_scaled", "elimination_order", "sorted_factor"]
+__all__ = [
+    "add_tables",
+    "align",
+    "eliminate_in_logs",
+    "elimination_order",
+    "finite_peak",
+    "log_sum",
+    "safe_log",
+    "sorted_factor",
+    "split_factors",
+]
 
 
 def elimination_order(n_states, scopes, keep: int) -> tuple[int, ...]:
@@ -59,7 +71,7 @@ def elimination_order(n_states, scopes, keep: int) -> tuple[int, ...]:
 def sorted_factor(scope, values, *, batch: bool):
     """Return a factor with its axes in ascending order of the variables."""
     target = tuple(sorted(scope))
-    return target, _align(scope, values, target, batch)
+    return target, align(scope, values, target, batch=batch)
 
 
 def eliminate_in_logs(shared, batched, order):
@@ -76,127 +88,50 @@ def eliminate_in_logs(shared, batched, order):
     """
     factors = [*batched, *((scope, values[..., None]) for scope, values in shared)]
     for variable in order:
-        own = [factor for factor in factors if variable in factor[0]]
-        factors = [factor for factor in factors if variable not in factor[0]]
-        scope, total = _combine(own, jnp.add, True)
-        axis = scope.index(variable)
-        peak = jnp.max(total, axis=axis, keepdims=True)
-        # A slice that is -inf everywhere must stay -inf: -inf minus -inf is NaN.
-        peak = jnp.where(jnp.isneginf(peak), jnp.zeros_like(peak), peak)
-        total = jnp.log(jnp.sum(jnp.exp(total - peak), axis=axis)) + jnp.squeeze(peak, axis)
-        factors.append((tuple(i for i in scope if i != variable), total))
-    return _combine(factors, jnp.add, True)[1]
+        own, factors = split_factors(factors, variable)
+        scope, total = _add(own, batch=True)
+        factors.append((tuple(i for i in scope if i != variable), log_sum(total, axis=scope.index(variable))))
+    return _add(factors, batch=True)[1]
 
 
-def eliminate_scaled(shared, batched, order):
-    """Sum out the variables of `order` with few exponentials, and say whether that was safe.
-
-    Factors over one variable stay logarithms (they are added, then exponentiated relative to their maximum);
-    those over several are kept as numbers of at most one, with one log scale an object for all.
-
-    Parameters
-    ----------
-    shared, batched : list of (scope, log values)
-    order : tuple of int
-
-    Returns
-    -------
-    log_joint : float array, shape (n_query_states, n_objects or 1)
-    safe : bool array, shape ()
-        False where a sum is so small that it may have lost terms (or is an exact zero).
-    """
-    safe = jnp.asarray(True)
-    log_scale = 0.0
-    shared = list(shared)
-    rows = [factor for factor in batched if len(factor[0]) <= 1]
-    messages = []
-    for scope, values in batched:
-        if len(scope) > 1:
-            scaled, peak = _exp_scaled(values)
-            messages.append((scope, scaled))
-            log_scale = log_scale + peak
-    for variable in order:
-        tables, shared = _split(shared, variable)
-        own_rows, rows = _split(rows, variable)
-        own, messages = _split(messages, variable)
-        if not own_rows and not own:
-            scope, table = _combine(tables, jnp.add, False)
-            shared.append((tuple(i for i in scope if i != variable), _log_sum(table, scope.index(variable))))
-            continue
-        if own_rows:
-            weight, peak = _exp_scaled(_combine(own_rows, jnp.add, True)[1])
-            own.append(((variable,), weight))
-            log_scale = log_scale + peak
-        dtype = own[0][1].dtype
-        scope, table = _combine(tables, jnp.add, False) if tables else ((variable,), jnp.zeros((1,), dtype))
-        peak = _finite(jnp.max(table))
-        log_scale = log_scale + peak
-        left, total = _sum_product(
-            _combine(own, jnp.multiply, True), (scope, jnp.exp(table - peak)), variable
-        )
-        # Lost terms are below the smallest normal number: above this bound they are below rounding.
-        safe = safe & jnp.all(total > jnp.finfo(dtype).tiny * 1e9)
-        if len(left) > 1:
-            largest = jnp.max(total, axis=tuple(range(len(left))), keepdims=True)
-            total = total / jnp.where(largest > 0, largest, jnp.ones_like(largest))
-            log_scale = log_scale + jnp.log(largest).reshape(-1)
-            messages.append((left, total))
-        else:
-            rows.append((left, jnp.log(total)))
-    rows += [(scope, values[..., None]) for scope, values in shared]
-    return _combine(rows, jnp.add, True)[1] + log_scale, safe
-
-
-def _split(factors, variable: int):
+def split_factors(factors, variable: int):
+    """Split factors into those over the variable and the others."""
     return [f for f in factors if variable in f[0]], [f for f in factors if variable not in f[0]]
 
 
-def _align(scope, values, target, batch: bool):
+def align(scope, values, target, *, batch: bool):
     """Transpose and extend `values` to the axes of `target`, with axes of length one where it has none."""
     wanted = [i for i in target if i in scope]
     values = values.transpose(*(scope.index(i) for i in wanted), *((len(scope),) if batch else ()))
     return jnp.expand_dims(values, tuple(k for k, i in enumerate(target) if i not in scope))
 
 
-def _combine(factors, operation, batch: bool):
-    target = tuple(sorted({i for scope, _ in factors for i in scope}))
-    total = None
-    for scope, values in factors:
-        aligned = _align(scope, values, target, batch)
-        total = aligned if total is None else operation(total, aligned)
-    return target, total
+def add_tables(tables):
+    """Add log tables that all objects share; return the scope of the sum and its values."""
+    return _add(tables, batch=False)
 
 
-def _finite(peak):
+def finite_peak(values, axis=None, *, keepdims: bool = False):
+    """Return the maximum that is taken out before an exponential, 0 where it is -inf.
+
+    -inf minus -inf would be NaN. What is taken out is put back as a logarithm, so it has no gradient.
+    """
+    peak = jax.lax.stop_gradient(jnp.max(values, axis=axis, keepdims=keepdims))
     return jnp.where(jnp.isneginf(peak), jnp.zeros_like(peak), peak)
 
 
-def _exp_scaled(values):
-    """Exponentiate relative to the maximum of each object; return that maximum (0 where it is -inf)."""
-    peak = _finite(jnp.max(values, axis=tuple(range(values.ndim - 1))))
-    return jnp.exp(values - peak), peak
+def safe_log(values, smallest=0.0):
+    """Logarithm, -inf up to `smallest`; the gradient there is zero rather than NaN."""
+    positive = values > smallest
+    return jnp.where(positive, jnp.log(jnp.where(positive, values, jnp.ones_like(values))), -jnp.inf)
 
 
-def _log_sum(values, axis: int):
-    peak = _finite(jnp.max(values, axis=axis, keepdims=True))
-    return jnp.log(jnp.sum(jnp.exp(values - peak), axis=axis)) + jnp.squeeze(peak, axis)
+def log_sum(values, axis: int):
+    """Log-sum-exp along one axis; -inf, with zero gradient, where every term is -inf."""
+    peak = finite_peak(values, axis, keepdims=True)
+    return safe_log(jnp.sum(jnp.exp(values - peak), axis=axis)) + jnp.squeeze(peak, axis)
 
 
-def _sum_product(rows, table, variable: int):
-    """Sum over `variable` of rows times table; the objects' axis stays last."""
-    row_scope, row_values = rows
-    table_scope, table_values = table
-    left = tuple(sorted((set(row_scope) | set(table_scope)) - {variable}))
-    if set(table_scope) <= set(row_scope):
-        product = row_values * _align(table_scope, table_values, row_scope, False)[..., None]
-        return left, jnp.sum(product, axis=row_scope.index(variable))
-    objects = 1 + max(*row_scope, *table_scope)
-    sums = jnp.einsum(
-        row_values,
-        [*row_scope, objects],
-        table_values,
-        list(table_scope),
-        [*left, objects],
-        precision="highest",
-    )
-    return left, sums
+def _add(factors, *, batch: bool):
+    target = tuple(sorted({i for scope, _ in factors for i in scope}))
+    return target, reduce(jnp.add, [align(scope, values, target, batch=batch) for scope, values in factors])

@@ -7,10 +7,10 @@ import numpy as np
 
 from bayesclass.inference import BLOCK_SIZE, Structure, log_joint
 from bayesclass.network_parameters import NodeParameters
-from bayesclass.network_spec import NetworkSpec
+from bayesclass.network_spec import LATENT, NetworkSpec
 from bayesclass.nodes import Encoded, EvidenceNode
 
-__all__ = ["evaluate", "network_structure"]
+__all__ = ["evaluate", "network_evidence", "network_structure"]
 
 
 def network_structure(
@@ -57,20 +57,28 @@ def evaluate(
     # A class table of zeros leaves the prior out: the joint is then the likelihood.
     tables = [np.zeros(n_leaves, dtype), *(parameters[name].log_cpd.astype(dtype) for name in nodes)]
     for start in range(0, n_objects, BLOCK_SIZE):
-        rows, factors = {}, []
-        for name, node in nodes.items():
-            codes = Encoded(*(array[start : start + BLOCK_SIZE] for array in encoded[name]))
-            rows[name] = _hard_rows(codes.state, node.n_states, dtype)
-            if node.grid is not None:
-                factors.append(parameters[name].log_density_in_bin(node, codes).astype(dtype))
-        joint = log_joint(structure, class_name, tables, rows, extra_factors=factors)
-        result[start : start + BLOCK_SIZE] = joint
+        block = slice(start, start + BLOCK_SIZE)
+        states, factors = network_evidence(nodes, parameters, encoded, block, dtype)
+        result[block] = log_joint(structure, class_name, tables, states, extra_factors=factors)
     known = np.any([codes.state >= 0 for codes in encoded.values()], axis=0)
     return np.where(known[:, None], result, 0.0)
 
 
-def _hard_rows(state, n_states: int, dtype):
-    """Rows of 0 and -inf for known states, of zeros for missing ones."""
-    rows = np.where(np.arange(n_states) == state[:, None], 0.0, -np.inf).astype(dtype)
-    rows[state < 0] = 0.0
-    return rows
+def network_evidence(nodes, parameters, encoded, block: slice, dtype):
+    """Return what the inference takes of a block of objects.
+
+    Returns
+    -------
+    states : dict of str to int array, shape (n_objects,)
+        Known state of each node, -1 where missing; without latent nodes.
+    factors : list of float arrays, shape (n_objects, *parents)
+        Density of measured values within their bin, for each node that has one.
+    """
+    states, factors = {}, []
+    for name, node in nodes.items():
+        codes = Encoded(*(array[block] for array in encoded[name]))
+        if node.kind != LATENT:
+            states[name] = codes.state
+        if node.grid is not None:
+            factors.append(parameters[name].log_density_in_bin(node, codes).astype(dtype))
+    return states, factors

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesclass.joint_density import JointDensity, JointParameters, parameter_arrays
 from bayesclass.network_parameters import NodeParameters
-from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
+from bayesclass.network_spec import LATENT, JointSpec, LatentSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import EvidenceNode
 
 __all__ = ["FittedNetwork", "from_arrays", "to_arrays", "to_bif", "to_pgmpy"]
@@ -65,6 +65,7 @@ def to_pgmpy(network: FittedNetwork, *, simple_names: bool = False):
         states = {name: tuple(_simple(group)) for name, group in states.items()}
     model = DiscreteBayesianNetwork()
     model.add_nodes_from(names.values())
+    model.latents = {names[name] for name, node in network.nodes.items() if node.kind == LATENT}
     tables = {class_name: (network.class_frequency, ())}
     tables |= {
         name: (np.exp(network.parameters[name].log_cpd), network.parents[name]) for name in network.nodes
@@ -131,6 +132,9 @@ def to_arrays(network: FittedNetwork) -> tuple[dict, dict[str, np.ndarray]]:
         "edges": [list(edge) for edge in network.spec.edges],
         "no_class_edge": list(network.spec.no_class_edge),
         "nodes": described,
+        "missing_cells": network.spec.missing_cells,
+        "densities": dict(network.spec.densities),
+        "tables": dict(network.spec.tables),
         "n_draws": len(network.draws),
         "summary": network.summary,
     }
@@ -154,6 +158,14 @@ def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
             JointSpec(item["name"], tuple(node["name"] for node in item["nodes"]), item["components"])
             for item in described
         ),
+        latent=tuple(
+            LatentSpec(item["name"], tuple(item["categories"]))
+            for item in meta["nodes"]
+            if item["kind"] == LATENT
+        ),
+        missing_cells=meta.get("missing_cells", "available"),
+        densities=meta.get("densities", {}),
+        tables=meta.get("tables", {}),
     )
     nodes, parents, parameters = {}, {}, {}
     draws = tuple({} for _ in range(meta["n_draws"]))

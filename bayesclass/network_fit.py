@@ -1,22 +1,29 @@
-"""Learning the tables of a network from labels that may allow several leaves: expectation maximisation."""
+"""Learning the tables of a network by expectation maximisation: labels, missing cells, latent nodes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from bayesclass.em_sample import Learned, LearningSample
+from bayesclass.em_update import log_prior
 from bayesclass.inference import Structure
-from bayesclass.joint_density import JointDensity
-from bayesclass.joint_density_fit import JointSample, fit_joint, refine_joint
-from bayesclass.network_evaluate import evaluate
-from bayesclass.network_parameters import NodeCounts, fit_parameters
+from bayesclass.joint_density_fit import fit_joint
 from bayesclass.network_spec import JointSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import Encoded, EvidenceNode
 from context.evidence import EvidenceTable
 
-__all__ = ["check_labels", "learn"]
+__all__ = ["Learned", "check_labels", "learn"]
 
-EM_STEPS = 6
-FIRST_WEIGHT_OF_PARTIAL = 0.1
+# Steps end where the log-likelihood changes by less than this share of itself.
+TOLERANCE = 1e-5
+MOST_STEPS = 60
+# Of the starts with latent nodes, each goes so far before the best one is followed.
+STARTS, FIRST_STEPS = 6, 12
+# Share of a step that is small enough to end with, below which a loss is rounding.
+ROUNDING = 1e-4
+STEPS_OF_LABELS = 6
 
 
 def check_labels(spec: NetworkSpec, evidence: EvidenceTable, allowed, weights):
@@ -59,10 +66,23 @@ def learn(
     joint: tuple[tuple[JointSpec, dict[str, EvidenceNode]], ...] = (),
     probability: tuple[str, ...] = (),
     seed: int = 0,
-) -> tuple[dict[str, NodeCounts], np.ndarray, np.ndarray, dict[str, tuple[JointDensity, JointSample]]]:
-    r"""Estimate all tables and joint densities, sharing objects of several leaves by their posterior.
+    expected: bool = True,
+    most_steps: int = MOST_STEPS,
+) -> Learned:
+    r"""Estimate all tables and joint densities by expectation maximisation.
 
-    .. math:: r_{ic} \propto a_{ic}\, \pi_c\, p(e_i | c)
+    The E-step gives each object's shares of the leaves that its label allows, and expected counts of what is
+    missing (`expected_counts`); the M-step shrinks the counts as those of a complete sample. It starts from
+    available cases: objects of which a node and its parents are known. A sample without partial labels, of
+    which no missing cell has a known descendant, needs no step.
+
+    Each M-step maximises the expected log-likelihood plus a Dirichlet log prior (`em_update`), so that
+
+    .. math:: \ell(\theta) + \sum \kappa \mu \log \theta
+
+    never falls. That holds for tables of states. Densities by kernels, other families and joint densities are
+    smoothed or fitted in their own way, and near the end a step may lower the sum by what that takes
+    (Silverman et al. 1990).
 
     Parameters
     ----------
@@ -77,62 +97,70 @@ def learn(
     probability : tuple of str
         Columns of joint densities that are probabilities.
     seed : int
-        Of the first states of joint densities.
+        Of the first states of joint densities and of the tables of latent nodes.
+    expected : bool
+        Learn from expected counts; else from available cases, where labels alone are shared. Latent nodes
+        need expected counts.
+    most_steps : int
 
     Returns
     -------
-    counts : dict of str to NodeCounts
-    frequency : float64 array, shape (n_leaves,)
-    responsibilities : float64 array, shape (n_objects, n_leaves)
-    blocks : dict of str to (JointDensity, JointSample)
+    Learned
+
+    References
+    ----------
+    Dempster, Laird & Rubin (1977), JRSS B 39, 1. Lauritzen (1995), Comp. Stat. & Data Analysis 19, 191.
+    Silverman et al. (1990), JRSS B 52, 271 (smoothed expectation maximisation).
     """
-    partial = allowed.sum(axis=1) > 1
-    steps = EM_STEPS if partial.any() and (nodes or joint) else 0
-    # Objects with one leaf first say what the classes look like; equal shares of the others would blur them.
-    current = np.where(partial, FIRST_WEIGHT_OF_PARTIAL, 1.0) * weights if steps else weights
-    frequency = _frequency(allowed / allowed.sum(axis=1, keepdims=True), current)
-    responsibilities = _share(allowed, np.log(frequency))
-    rows = {name: Encoded(*(array[partial] for array in codes)) for name, codes in encoded.items()}
-    frequency, counts = _tables(structure, nodes, encoded, responsibilities, current)
-    blocks = {
-        spec.name: fit_joint(
-            spec, own, encoded, responsibilities, current, probability=probability, seed=seed
-        )
-        for spec, own in joint
-    }
-    of_nodes = {name: rows[name] for name in nodes}
-    for _ in range(steps):
-        parameters = {name: counts[name].parameters(node) for name, node in nodes.items()}
-        log_likelihood = evaluate(structure, nodes, parameters, of_nodes, int(partial.sum()))
-        log_likelihood += sum(density.log_likelihood(rows) for density, _ in blocks.values())
-        responsibilities[partial] = _share(allowed[partial], np.log(frequency) + log_likelihood)
-        frequency, counts = _tables(structure, nodes, encoded, responsibilities, weights)
-        blocks = {
-            name: refine_joint(density, encoded, responsibilities, weights)
-            for name, (density, _) in blocks.items()
-        }
-    return counts, frequency, responsibilities, blocks
+    sample = LearningSample(structure, nodes, encoded, allowed, weights, expected)
+    current, shares = sample.first_shares(bool(nodes or joint))
+    options = {"probability": probability, "seed": seed}
+    blocks = {spec.name: fit_joint(spec, own, encoded, shares, current, **options) for spec, own in joint}
+    if not sample.inferred.any() or not (nodes or joint):
+        return sample.start(current, shares, blocks)
+    if not sample.latent:
+        first = sample.start(current, shares, blocks)
+        if sample.partial.any() and sample.counts_expected:
+            # The prior that stays (`em_update`) is chosen when objects of several leaves have their shares.
+            of_labels = _iterate(replace(sample, expected=False), first, min(STEPS_OF_LABELS, most_steps))
+            first = of_labels._replace(path=(), gains=())
+        return _iterate(sample, first, most_steps)
+    begun = []
+    for k in range(STARTS):
+        first = sample.start(current, shares, blocks, np.random.default_rng([seed, k]))
+        begun.append(_iterate(sample, first, min(FIRST_STEPS, most_steps)))
+    best = max(begun, key=lambda learned: learned.path[-1])
+    return best if best.ending != "most steps" else _iterate(sample, best, most_steps - len(best.gains))
 
 
-def _tables(structure, nodes, encoded, responsibilities, weights):
-    """Class frequencies and tables for given shares of the objects."""
-    class_name = structure.nodes[0]
-    counts = {}
-    for name, parents in zip(structure.nodes[1:], structure.parents[1:], strict=True):
-        others = [(encoded[p], nodes[p].n_states) for p in parents if p != class_name]
-        shares = responsibilities if class_name in parents else None
-        counts[name] = fit_parameters(nodes[name], encoded[name], others, shares, weights)
-    return _frequency(responsibilities, weights), counts
+def _iterate(sample: LearningSample, current: Learned, most_steps: int) -> Learned:
+    """Take steps of expectation maximisation until one changes little."""
+    now = sample.expect(current)
+    path, gains = list(current.path) or [now.log_likelihood], list(current.gains)
+    ending = "most steps"
+    for _ in range(most_steps):
+        proposed = sample.maximise(now, current)
+        after = sample.expect(proposed)
+        change = after.log_likelihood - now.log_likelihood
+        gain = change + _log_prior(proposed, proposed) - _log_prior(proposed, current)
+        small = TOLERANCE * max(abs(now.log_likelihood), sample.weights.sum())
+        if gain < -ROUNDING * small and sample.maximised(proposed):
+            ending = "converged"
+            break
+        current, now = proposed, after
+        path.append(after.log_likelihood)
+        gains.append(gain)
+        if abs(change) <= small:
+            ending = "converged"
+            break
+    return current._replace(path=tuple(path), gains=tuple(gains), ending=ending)
 
 
-def _frequency(responsibilities, weights):
-    """Class frequencies with half an object added to each class."""
-    counts = weights @ responsibilities + 0.5
-    return counts / counts.sum()
-
-
-def _share(allowed, log_joint_rows):
-    """Share each object over its allowed leaves in proportion to the joint probability."""
-    logs = np.where(allowed, log_joint_rows, -np.inf)
-    shares = np.exp(logs - logs.max(axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
+def _log_prior(prior: Learned, learned: Learned) -> float:
+    """Log density of the tables of `learned`, up to a constant, under the priors of `prior`."""
+    # Half an object in each class.
+    total = 0.5 * np.log(learned.frequency).sum()
+    for name, own in prior.counts.items():
+        total += log_prior(own.states, learned.counts[name].states)
+        total += log_prior(own.cells, learned.counts[name].cells)
+    return float(total)

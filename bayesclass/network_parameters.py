@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from bayesclass.network_tables import Smoothed, smooth_table
+from bayesclass.density_families import choose_family, density_table
+from bayesclass.inference import Structure
+from bayesclass.network_counts import available_cases
+from bayesclass.network_spec import LATENT
+from bayesclass.network_tables import smooth_table
 from bayesclass.nodes import Encoded, EvidenceNode
+from bayesclass.noisy_or import noisy_or_table, on_state
 
-__all__ = ["NodeCounts", "NodeParameters", "count_node", "fit_parameters"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimate",
+    "NodeCounts",
+    "NodeParameters",
+    "choose_densities",
+    "estimate_parameters",
+    "typical_error",
+]
+
+
+class Estimate(Protocol):
+    """A table as its estimator returns it.
+
+    Attributes
+    ----------
+    table : float64 array, shape (n_states, n_classes, n_configurations)
+        Sums to one over the first axis.
+    """
+
+    table: np.ndarray
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draw a table from its posterior, same shape as `table`."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +96,17 @@ class NodeCounts:
 
     Attributes
     ----------
-    states : Smoothed
-        Table over all states, or over (measured, none) for a node with a density.
-    cells : Smoothed or None
+    states : Estimate or None
+        Table over all states, or over (measured, none) for a node with a density; None where that is never
+        none.
+    cells : Estimate or None
+        Density over the cells of the grid.
     shape : tuple of int
         Numbers of states of the parents.
     """
 
-    states: Smoothed | None
-    cells: Smoothed | None
+    states: Estimate | None
+    cells: Estimate | None
     shape: tuple[int, ...]
 
     def parameters(self, node: EvidenceNode, rng: np.random.Generator | None = None) -> NodeParameters:
@@ -97,85 +129,91 @@ class NodeCounts:
         )
 
 
-def count_node(
-    node: EvidenceNode,
-    encoded: Encoded,
-    parents: list[tuple[Encoded, int]],
-    responsibilities: np.ndarray | None,
-    weights: np.ndarray,
-    *,
-    of_cells: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Count objects of which the node and all its parents are known (available cases).
+def estimate_parameters(node, shape, *, cells=None, states=None, error=0.0) -> NodeCounts:
+    """Estimate the tables of one node from counts, by the estimators that the node names.
 
     Parameters
     ----------
     node : EvidenceNode
-    encoded : Encoded
-    parents : list of (Encoded, number of states)
-        Parents other than the class.
-    responsibilities : float array, shape (n_objects, n_leaves), or None
-        Share of each leaf in each object; None when the class is no parent.
-    weights : float array, shape (n_objects,)
-    of_cells : bool
-        Count cells of the grid; else states, which a node with a density reduces to (measured, none).
-
-    Returns
-    -------
-    counts : float64 array, shape (n_states, n_classes or 1, n_configurations)
-    class_counts : float64 array, shape (n_states, n_classes or 1)
-        Counts whatever is known of the parents.
-    """
-    if of_cells:
-        index, n = encoded.cell, node.grid.n_cells
-    elif node.grid is not None:
-        index = np.where(encoded.state < 0, -1, encoded.state == node.n_states - 1)
-        n = 2
-    else:
-        index, n = encoded.state, node.n_states
-    configuration = np.zeros(len(index), dtype=np.int64)
-    complete = index >= 0
-    for parent, n_parent in parents:
-        configuration = configuration * n_parent + np.maximum(parent.state, 0)
-        complete = complete & (parent.state >= 0)
-    n_configurations = int(np.prod([n_parent for _, n_parent in parents], dtype=int))
-    shares = np.ones((len(index), 1)) if responsibilities is None else responsibilities
-    flat = np.where(complete, index * n_configurations + configuration, 0)
-    counts, margins = [], []
-    for share in shares.T:
-        mass = weights * share
-        total = np.bincount(flat, mass * complete, minlength=n * n_configurations)
-        counts.append(total.reshape(n, n_configurations))
-        margins.append(np.bincount(np.maximum(index, 0), mass * (index >= 0), minlength=n))
-    return np.stack(counts, axis=1), np.stack(margins, axis=1)
-
-
-def fit_parameters(node, encoded, parents, responsibilities, weights) -> NodeCounts:
-    """Estimate the tables of one node.
-
-    Parameters
-    ----------
-    node, encoded, weights
-        As in `count_node`.
-    parents : list of (Encoded, number of states)
-        Parents other than the class, in the order of the table's axes.
-    responsibilities : float array, shape (n_objects, n_leaves), or None
-        Share of each leaf in each object; None when the class is no parent. As a parent it comes first.
+    shape : tuple of int
+        Numbers of states of the parents, the class first where it is one.
+    cells : (counts, class_counts), optional
+        Counts of the grid's cells as `count_node` returns them; given if and only if the node has a grid.
+    states : (counts, class_counts), optional
+        Counts of the states, of (measured, none) for a node with a grid; not for one with a grid that can't
+        be none.
+    error : float
+        Typical 1-sigma error of the measured values.
 
     Returns
     -------
     NodeCounts
     """
-    shape = tuple(n for _, n in parents)
-    if responsibilities is not None:
-        shape = (responsibilities.shape[1], *shape)
     result = NodeCounts(None, None, shape)
-    if node.grid is not None:
-        measured = encoded.cell >= 0
-        error = float(np.median(encoded.error[measured])) if measured.any() else 0.0
-        counts = count_node(node, encoded, parents, responsibilities, weights, of_cells=True)
-        result = replace(result, cells=smooth_table(*counts, grid=node.grid, error=error))
-        if not node.has_none:
-            return result
-    counts = count_node(node, encoded, parents, responsibilities, weights, of_cells=False)
-    return replace(result, states=smooth_table(*counts))
+    if cells is not None:
+        density = density_table(*cells, grid=node.grid, family=node.density, error=error)
+        result = replace(result, cells=density)
+    if states is not None:
+        result = replace(result, states=ESTIMATORS[node.table](node, shape, *states))
+    return result
+
+
+def choose_densities(
+    structure: Structure,
+    nodes: dict[str, EvidenceNode],
+    encoded: dict[str, Encoded],
+    allowed: np.ndarray,
+    weights: np.ndarray,
+) -> dict[str, EvidenceNode]:
+    """Return the nodes with the density "auto" replaced by a family, chosen once on available cases.
+
+    Parameters
+    ----------
+    structure, nodes, encoded, allowed, weights
+        As `network_fit.learn` takes them. Leaves that a label allows share its object equally; latent nodes
+        are not looked at.
+    """
+    if all(node.density != "auto" for node in nodes.values()):
+        return nodes
+    hidden = tuple(name for name, node in nodes.items() if node.kind == LATENT)
+    shares = allowed / allowed.sum(axis=1, keepdims=True)
+    families = available_cases(structure, nodes, encoded, shares, weights, without=hidden)
+    result = dict(nodes)
+    for name, node in nodes.items():
+        if node.density == "auto":
+            error = typical_error(encoded[name])
+            family, _ = choose_family(*families[name].cells, grid=node.grid, error=error)
+            result[name] = replace(node, density=family)
+    return result
+
+
+def typical_error(encoded: Encoded) -> float:
+    """Return the median error of the measured values; 0 without any."""
+    measured = encoded.cell >= 0
+    return float(np.median(encoded.error[measured])) if measured.any() else 0.0
+
+
+def _dirichlet(node, shape, counts, class_counts) -> Estimate:
+    return smooth_table(counts, class_counts)
+
+
+def _noisy_or(node, shape, counts, class_counts) -> Estimate:
+    # The class has an axis of its own; what is left makes up the configurations.
+    with_class = shape[:1] == counts.shape[1:2] and np.prod(shape[1:], dtype=int) == counts.shape[2]
+    on = on_state(node.states) if node.grid is None else 0
+    return noisy_or_table(counts, class_counts, sizes=shape[1:] if with_class else shape, on=on)
+
+
+def _pooled(node, shape, counts, class_counts) -> Estimate:
+    # PyMC takes seconds to import, and few networks ask for it.
+    from bayesclass.pooling import pool_table
+
+    return pool_table(counts, class_counts, seed=0)
+
+
+# How a table of states is estimated, by name: (node, shape of the parents, counts, counts by class).
+ESTIMATORS: dict[str, Callable[..., Estimate]] = {
+    "dirichlet": _dirichlet,
+    "noisy-or": _noisy_or,
+    "pooled": _pooled,
+}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-__all__ = ["JointSpec", "NetworkError", "NetworkSpec"]
+__all__ = ["LATENT", "MISSING_CELLS", "JointSpec", "LatentSpec", "NetworkError", "NetworkSpec"]
 
 MAX_CONFIGURATIONS = 4096
+# Kind of a node that no column is evidence of.
+LATENT = "latent"
+# How tables are learned where a parent is missing.
+MISSING_CELLS = ("expected", "available")
 
 
 class NetworkError(ValueError):
@@ -49,6 +53,38 @@ class JointSpec:
             )
 
 
+@dataclass(frozen=True)
+class LatentSpec:
+    """A discrete node that is never observed, such as populations of hosts or bins of redshift.
+
+    Parameters
+    ----------
+    name : str
+    states : tuple of str, or int
+        Two or more different names, or their number. What they stand for is learned, so their order means
+        nothing.
+
+    Raises
+    ------
+    NetworkError
+        Fewer than two states, or a repeated one.
+    """
+
+    name: str
+    states: tuple[str, ...]
+
+    def __post_init__(self):
+        states = self.states
+        if isinstance(states, int):
+            states = tuple(f"{i + 1}" for i in range(states))
+        object.__setattr__(self, "states", tuple(states))
+        if len(self.states) < 2 or len(set(self.states)) < len(self.states):
+            raise NetworkError(
+                f"Latent node {self.name!r} must have two or more different states, "
+                f"found {list(self.states)}; correct them."
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """Edges of the network over the class and the evidence columns.
@@ -64,13 +100,22 @@ class NetworkSpec:
     class_name : str
     joint : sequence of JointSpec
         Blocks of columns that are described together given the class; no other edge may touch them.
+    latent : sequence of LatentSpec
+        Nodes that are never observed. Edges name them as they name columns; each needs a child.
+    missing_cells : {"expected", "available"}
+        How tables are learned where a parent is missing: from expected counts (expectation maximisation), or
+        from the objects of which the node and all its parents are known. Latent nodes need the former.
+    densities, tables : mapping of str to str
+        Families of densities and ways to estimate tables, by column (`EvidenceNode.density`, `.table`);
+        kernels and Dirichlet tables where a column is not named.
 
     Raises
     ------
     NetworkError
         Fewer than one class, a repeated class, an edge given twice, or one that ends at the class: that is
         the root, because the network answers with p(evidence | class) and the prior is added elsewhere. A
-        column in two blocks, or an edge between a block's column and another one.
+        column in two blocks, or an edge between a block's column and another one. A latent node without a
+        child, or with the name of another node. An unknown way to treat missing cells.
     """
 
     class_states: tuple[str, ...]
@@ -78,9 +123,16 @@ class NetworkSpec:
     no_class_edge: tuple[str, ...] = ()
     class_name: str = "class"
     joint: tuple[JointSpec, ...] = ()
+    latent: tuple[LatentSpec, ...] = ()
+    missing_cells: str = "expected"
+    densities: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tables: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
+        object.__setattr__(self, "densities", dict(self.densities))
+        object.__setattr__(self, "tables", dict(self.tables))
         object.__setattr__(self, "joint", tuple(self.joint))
+        object.__setattr__(self, "latent", tuple(self.latent))
         object.__setattr__(self, "class_states", tuple(self.class_states))
         object.__setattr__(self, "edges", tuple((str(a), str(b)) for a, b in self.edges))
         object.__setattr__(self, "no_class_edge", tuple(self.no_class_edge))
@@ -99,7 +151,27 @@ class NetworkSpec:
                 raise NetworkError(
                     f"{edge[1]!r} is listed in no_class_edge, found the edge {_show(edge)} too; remove one."
                 )
+        if self.missing_cells not in MISSING_CELLS:
+            raise NetworkError(
+                f"Missing cells must be one of {', '.join(MISSING_CELLS)}, found {self.missing_cells!r}; "
+                "correct it."
+            )
+        self._check_latent()
         self._check_joint()
+
+    def _check_latent(self) -> None:
+        names = [node.name for node in self.latent]
+        taken = [self.class_name, *(block.name for block in self.joint), *self.joint_columns]
+        for i, name in enumerate(names):
+            if name in taken or name in names[:i]:
+                raise NetworkError(
+                    f"A latent node needs a name of its own, found {name!r} twice; rename one."
+                )
+            if not any(parent == name for parent, _ in self.edges):
+                raise NetworkError(
+                    f"A latent node is learned from its children, found none of {name!r}; add an edge to "
+                    "evidence."
+                )
 
     def _check_joint(self) -> None:
         owner: dict[str, str] = {}
@@ -136,7 +208,7 @@ class NetworkSpec:
         return tuple(name for block in self.joint for name in block.columns)
 
     def parents(self, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """Parents of each evidence column, in topological order, checked through pgmpy.
+        """Parents of each latent node and evidence column, in topological order, checked through pgmpy.
 
         Parameters
         ----------
@@ -146,7 +218,7 @@ class NetworkSpec:
         Returns
         -------
         dict of str to tuple of str
-            The class first, then columns in the order of `columns`; without those of joint densities.
+            The class first, then latent nodes and columns in their order; without those of joint densities.
 
         Raises
         ------
@@ -155,7 +227,13 @@ class NetworkSpec:
         """
         from pgmpy.models import DiscreteBayesianNetwork
 
-        known = (self.class_name, *columns)
+        latent = tuple(node.name for node in self.latent)
+        both = [name for name in latent if name in columns]
+        if both:
+            raise NetworkError(
+                f"A latent node must not be named like a column, found {both[0]!r}; rename it."
+            )
+        known = (self.class_name, *latent, *columns)
         if self.class_name in columns:
             raise NetworkError(
                 f"No evidence may be named like the class, found {self.class_name!r}; rename it."
@@ -168,7 +246,7 @@ class NetworkSpec:
                         f"known: {', '.join(known)}."
                     )
         for name in self.no_class_edge:
-            if name not in columns:
+            if name not in known[1:]:
                 raise NetworkError(
                     f"no_class_edge must list evidence, found {name!r}; "
                     f"known: {', '.join(columns) or 'none'}."
@@ -185,7 +263,14 @@ class NetworkSpec:
                         f"Joint density {block.name!r} must list evidence, found {name!r}; "
                         f"known: {', '.join(columns) or 'none'}."
                     )
-        columns = [name for name in columns if name not in self.joint_columns]
+        for key in ("densities", "tables"):
+            for name in getattr(self, key):
+                if name not in columns or name in self.joint_columns:
+                    raise NetworkError(
+                        f"{key} must name evidence outside of joint densities, found {name!r}; "
+                        f"known: {', '.join(n for n in columns if n not in self.joint_columns) or 'none'}."
+                    )
+        columns = [*latent, *(name for name in columns if name not in self.joint_columns)]
         known = (self.class_name, *columns)
         edges = [edge for edge in self.edges if edge[1] in columns]
         graph = DiscreteBayesianNetwork()

@@ -11,11 +11,17 @@ import numpy as np
 from bayesclass.densities import Grid
 from context.evidence import EvidenceColumn, State
 
-__all__ = ["Encoded", "EvidenceNode", "NodeError"]
+__all__ = ["DENSITIES", "TABLES", "Encoded", "EvidenceNode", "NodeError"]
 
 MAX_BINS = 8
 OBJECTS_PER_BIN = 20
 MISSING = -1
+# Densities by kind of column, and ways to estimate a table; the first of each is the default.
+DENSITIES = {
+    "continuous": ("kernel", "gaussian", "student", "laplace", "log-normal", "auto"),
+    "angle": ("kernel", "von-mises", "auto"),
+}
+TABLES = ("dirichlet", "noisy-or", "pooled")
 
 
 class NodeError(ValueError):
@@ -57,6 +63,15 @@ class EvidenceNode:
         Whether the last state is "searched, none found".
     grid : Grid or None
         Cells of the density (continuous and angle).
+    density : str
+        Family of that density, one of `DENSITIES`; "auto" is the family of the best cross-validated score.
+    table : str
+        How the table of states is estimated, one of `TABLES`. For a node with a grid: of (measured, none).
+
+    Raises
+    ------
+    NodeError
+        A density or table that this node can't have.
     """
 
     name: str
@@ -65,19 +80,59 @@ class EvidenceNode:
     bin_edges: np.ndarray
     has_none: bool
     grid: Grid | None = None
+    density: str = "kernel"
+    table: str = "dirichlet"
+
+    def __post_init__(self):
+        possible = DENSITIES.get(self.kind, ("kernel",))
+        if self.density not in possible:
+            raise NodeError(
+                f"The density of {self.name!r}, which is {self.kind}, must be one of {', '.join(possible)}, "
+                f"found {self.density!r}; correct it."
+            )
+        if self.table not in TABLES:
+            raise NodeError(
+                f"The table of {self.name!r} must be one of {', '.join(TABLES)}, found {self.table!r}; "
+                "correct it."
+            )
+        if self.table == "dirichlet":
+            return
+        if self.grid is not None and not self.has_none:
+            raise NodeError(
+                f"A table of {self.name!r} is of measured and none, found {self.table!r} for a column that "
+                "is never none; take it out."
+            )
+        if self.table == "noisy-or" and self.grid is None and self.n_states != 2:
+            raise NodeError(
+                f"A noisy-or node must have two states, found {self.n_states} of {self.name!r} "
+                f"({', '.join(self.states)}); use the table 'dirichlet'."
+            )
 
     @classmethod
-    def from_column(cls, column: EvidenceColumn, *, max_bins: int = MAX_BINS) -> EvidenceNode:
+    def from_column(
+        cls,
+        column: EvidenceColumn,
+        *,
+        max_bins: int = MAX_BINS,
+        density: str = "kernel",
+        table: str = "dirichlet",
+    ) -> EvidenceNode:
         """Choose states, bins and grid from a training sample.
 
         Bins hold equal shares of the sample, at least some 20 objects each, and their edges lie on the grid
         (or between integers for counts), so equal values never fall into different bins.
+
+        Raises
+        ------
+        NodeError
+            A density or table that the column can't have; values of a log-normal one that are not positive.
         """
         spec = column.spec
+        chosen = {"density": density, "table": table}
         can_be_none = spec.covered is not None or spec.none is not None
         has_none = bool(can_be_none or np.any(column.state == State.NONE))
         if spec.kind == "categorical":
-            return cls(spec.name, spec.kind, tuple(spec.states), np.zeros(0), has_none)
+            return cls(spec.name, spec.kind, tuple(spec.states), np.zeros(0), has_none, **chosen)
         values = column.value[column.state == State.MEASURED]
         n_bins = int(np.clip(len(values) // OBJECTS_PER_BIN, 1, max_bins))
         inner = np.quantile(values, np.arange(1, n_bins) / n_bins) if n_bins > 1 else np.zeros(0)
@@ -86,11 +141,17 @@ class EvidenceNode:
             # Between two neighbouring observed values; the quantile's own value stays below the edge.
             above = np.searchsorted(levels, inner, side="right")
             above = np.unique(above[(above > 0) & (above < len(levels))])
-            return cls(spec.name, spec.kind, (), 0.5 * (levels[above - 1] + levels[above]), has_none)
+            edges = 0.5 * (levels[above - 1] + levels[above])
+            return cls(spec.name, spec.kind, (), edges, has_none, **chosen)
+        if density == "log-normal" and np.any(values <= 0):
+            raise NodeError(
+                f"A log-normal density needs positive values, found {int(np.sum(values <= 0))} of "
+                f"{spec.name!r} that are not; use another, or transform the column."
+            )
         grid = Grid.over(values, period=360.0 if spec.kind == "angle" else None)
         nearest = np.rint((inner - grid.edges[0]) / grid.width).astype(int)
         nearest = np.unique(np.clip(nearest, 1, grid.n_cells - 1))
-        return cls(spec.name, spec.kind, (), grid.edges[nearest], has_none, grid)
+        return cls(spec.name, spec.kind, (), grid.edges[nearest], has_none, grid, **chosen)
 
     @property
     def n_measured_states(self) -> int:
@@ -181,6 +242,8 @@ class EvidenceNode:
             "categories": list(self.categories),
             "has_none": self.has_none,
             "period": None if self.grid is None else self.grid.period,
+            "density": self.density,
+            "table": self.table,
         }
         arrays = {"bin_edges": self.bin_edges}
         if self.grid is not None:
@@ -189,10 +252,17 @@ class EvidenceNode:
 
     @classmethod
     def from_arrays(cls, meta: dict, arrays: dict[str, np.ndarray]) -> EvidenceNode:
-        """Inverse of `to_arrays`."""
+        """Inverse of `to_arrays`; without a density or table stored it is the default."""
         edges = arrays.get("grid_edges")
         grid = None if edges is None else Grid(np.asarray(edges, float), meta["period"])
         bin_edges = np.asarray(arrays["bin_edges"], float)
         return cls(
-            meta["name"], meta["kind"], tuple(meta["categories"]), bin_edges, bool(meta["has_none"]), grid
+            meta["name"],
+            meta["kind"],
+            tuple(meta["categories"]),
+            bin_edges,
+            bool(meta["has_none"]),
+            grid,
+            meta.get("density", "kernel"),
+            meta.get("table", "dirichlet"),
         )

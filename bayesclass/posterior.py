@@ -143,13 +143,15 @@ class Posterior:
     def interval(self) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper end of the 90 % credible interval, each of shape (n, K); NaN without draws.
 
-        Quantiles .05 and .95 of the draws, widened where that leaves the probability itself outside.
+        Quantiles .05 and .95 of the draws, at positions q (n_draws + 1) of their order (Weibull's), below
+        which a further draw falls with that probability; widened where that leaves the probability itself
+        outside.
         """
         ends = np.full((2, *self.probability.shape), np.nan)
         if self.draws is not None:
             for start in range(0, len(self), BLOCK):
                 part = slice(start, start + BLOCK)
-                ends[:, part] = np.quantile(self.draws[:, part], INTERVAL, axis=0)
+                ends[:, part] = np.quantile(self.draws[:, part], INTERVAL, axis=0, method="weibull")
         return np.minimum(ends[0], self.probability), np.maximum(ends[1], self.probability)
 
     @cached_property

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bayesclass import recipe_parts as parts
+from bayesclass.network_spec import NetworkError
 from bayesclass.recipe_matches import read_matches, write_matches
 from bayesclass.recipe_network import read_network, write_network
 from bayesclass.recipe_schema import (
@@ -26,7 +27,8 @@ from bayesclass.recipe_schema import (
     StreamSpec,
 )
 from bayesclass.recipe_section import RecipeError, Section
-from bayesclass.taxonomy import Taxonomy
+from bayesclass.taxonomy import Taxonomy, TaxonomyError
+from bayesclass.virtual_posteriors import PosteriorSpec
 from context.evidence import EvidenceSpec, EvidenceTable
 
 __all__ = [
@@ -137,14 +139,14 @@ class Recipe:
         evidence = parts.read_evidence(top, [stream.name for stream in streams])
         parts.check_references(source, streams, evidence)
         network = read_network(top, evidence)
-        named = (*streams, *evidence, *network.joint)
+        named = (*streams, *evidence, *network.joint, *network.latent, *network.posteriors)
         matches = read_matches(top, [spec.name for spec in named])
-        if not (streams or evidence or matches):
+        if not (streams or evidence or matches or network.posteriors):
             top.fail(
                 "streams",
                 "must have an entry, or evidence must, or matches: there is nothing to classify with",
             )
-        return cls(
+        recipe = cls(
             name=top.text("name"),
             title=top.text("title", ""),
             classes=parts.read_classes(top),
@@ -155,6 +157,11 @@ class Recipe:
             fit=parts.read_fit(top),
             matches=matches,
         )
+        try:
+            recipe.posteriors  # noqa: B018 (which leaves their columns belong to is checked here)
+        except (NetworkError, TaxonomyError) as error:
+            raise RecipeError(f"{source}: network.posteriors: {error}") from None
+        return recipe
 
     def to_dict(self) -> dict:
         """Return the recipe as plain tables, for JSON; `from_dict` gives the same recipe back."""
@@ -177,18 +184,28 @@ class Recipe:
         return Taxonomy(self.classes.leaves, self.classes.nodes, self.classes.labels)
 
     @property
+    def posteriors(self) -> tuple[tuple[PosteriorSpec, np.ndarray], ...]:
+        """Other tools' posteriors, each with the column that every leaf belongs to."""
+        tree = self.taxonomy
+        return tuple((spec, spec.groups(tree.leaves, tree.leaves_of)) for spec in self.network.posteriors)
+
+    @property
     def edges(self) -> tuple[tuple[str, str], ...]:
         """Every edge of the network: the implied ones from "class" first, then those written down."""
         written = self.network.edges
         implied = (
-            ("class", spec.name) for spec in self.evidence if spec.name not in self.network.no_class_edge
+            ("class", node.name)
+            for node in (*self.network.latent, *self.evidence)
+            if node.name not in self.network.no_class_edge
         )
         return tuple(dict.fromkeys((*implied, *written)))
 
     def read_evidence(self, objects: pd.DataFrame | None, *, object_ids=None) -> EvidenceTable:
         """Read evidence and matches from an objects' table; see `EvidenceTable.from_frame`."""
         names = [match.name for match in self.matches]
-        return EvidenceTable.from_frame(objects, self.evidence, object_ids=object_ids, matches=names)
+        of_posteriors = (own for spec in self.network.posteriors for own in spec.evidence)
+        specs = (*self.evidence, *of_posteriors)
+        return EvidenceTable.from_frame(objects, specs, object_ids=object_ids, matches=names)
 
     def raw_labels(self, objects: pd.DataFrame) -> np.ndarray:
         """Return each object's raw label: the label's column, and where it is empty the partial label's.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bayesclass.network_spec import JointSpec
+from bayesclass.network_spec import JointSpec, LatentSpec, NetworkSpec
+from bayesclass.virtual_posteriors import PosteriorSpec
 
 STREAM_KINDS = (
     "pairs",
@@ -91,7 +92,10 @@ class NetworkEdges:
     """Edges (parent, child) as written, evidence that gets no edge from "class", and joint densities.
 
     `learn` says how edges between columns are added by the fit ("tree" or "hill-climb"; None: not at all),
-    `forbidden` the pairs that it does not join.
+    `forbidden` the pairs that it does not join. `densities` and `tables` say by column how densities and
+    tables are estimated, where not by kernels and shrunken frequencies. `latent` are nodes that are never
+    observed, and `missing_cells` says how tables are learned where a parent is missing (see `NetworkSpec`).
+    `posteriors` are columns with another classifier's probabilities.
     """
 
     edges: tuple[tuple[str, str], ...] = ()
@@ -99,6 +103,11 @@ class NetworkEdges:
     joint: tuple[JointSpec, ...] = ()
     learn: str | None = None
     forbidden: tuple[tuple[str, str], ...] = ()
+    densities: dict[str, str] = field(default_factory=dict)
+    tables: dict[str, str] = field(default_factory=dict)
+    latent: tuple[LatentSpec, ...] = ()
+    missing_cells: str = NetworkSpec.missing_cells
+    posteriors: tuple[PosteriorSpec, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
 from bayesclass.posterior_checks import PosteriorError
-from bayesclass.priors import Prior
+from bayesclass.priors import ObjectPrior, Prior
 
 if TYPE_CHECKING:
     from bayesclass.posterior import Posterior
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FIXED = ("prior", "calibration")
 
 
-def reweight(posterior: Posterior, prior: Prior) -> Posterior:
+def reweight(posterior: Posterior, prior: Prior | ObjectPrior) -> Posterior:
     r"""Return the posterior under another class prior.
 
     .. math:: p'_{ic} \propto p_{ic} \, \pi'_c / \pi_c
@@ -34,8 +34,9 @@ def reweight(posterior: Posterior, prior: Prior) -> Posterior:
     ----------
     posterior : Posterior
         With reasons that have a "prior", or with the `prior` that it was made with.
-    prior : Prior
-        Of the same leaves, in any order.
+    prior : Prior or ObjectPrior
+        Of the same leaves, in any order. Where it has draws, its draw k goes with the posterior's draw k,
+        over again if it has fewer; the present prior is taken at its own value.
 
     Returns
     -------
@@ -46,30 +47,32 @@ def reweight(posterior: Posterior, prior: Prior) -> Posterior:
     Raises
     ------
     PriorError
-        If the prior is of other leaves.
+        If the prior is of other leaves, or an object has none.
     PosteriorError
         If the posterior's own prior is not known or makes a class impossible that `prior` does not, or if
         the prior leaves an object no possible class.
     """
-    target = prior.in_order(posterior.classes)
+    rows, drawn, row = prior.of_objects(posterior.object_id, posterior.classes)
+    target = rows[row]
     with np.errstate(divide="ignore"):
         log_target = np.log(target)
     present = _log_prior(posterior)
-    lost = ~np.isfinite(present).all(axis=0) & (target > 0)
+    lost = ~np.isfinite(present) & (target > 0)
     if lost.any():
-        leaf = posterior.classes[int(np.argmax(lost))]
+        # By class first, as the classes are listed.
+        k, i = np.argwhere(lost.T)[0]
         raise PosteriorError(
             f"A class that the present prior makes impossible can't come back, but the prior {prior.name!r} "
-            f"gives {leaf} {target[np.argmax(lost)]:.3g}: change the posterior that `classify` returned."
+            f"gives {posterior.classes[k]} {target[i, k]:.3g}: change the posterior that `classify` returned."
         )
     log_ratio = np.where(target > 0, log_target - np.where(target > 0, present, 0.0), -np.inf)
     log_joint = _log_probability(posterior) + log_ratio
     _check_possible(posterior, prior, log_joint)
     probability = softmax(log_joint, axis=1)
-    draws, n_lost = _draws(posterior.draws, log_ratio, probability)
+    draws, n_lost = _draws(posterior.draws, present, target, drawn, row, probability)
     reasons = dict(posterior.reasons)
     if reasons:
-        reasons["prior"] = np.broadcast_to(log_target, probability.shape).copy()
+        reasons["prior"] = log_target
     kept = posterior.prediction_set if posterior.training_set is None else posterior.training_set
     most = probability == probability.max(axis=1, keepdims=True)
     return replace(
@@ -118,9 +121,9 @@ def _log_prior(posterior: Posterior) -> np.ndarray:
             "A prior can be changed only where the present one is known, and this posterior has neither "
             "a reason 'prior' nor a `prior`: make it with the prior that its probabilities were made with."
         )
+    rows, _, row = posterior.prior.of_objects(posterior.object_id, posterior.classes)
     with np.errstate(divide="ignore"):
-        log_prior = np.log(posterior.prior.in_order(posterior.classes))
-    return np.broadcast_to(log_prior, posterior.probability.shape)
+        return np.log(rows)[row]
 
 
 def _log_probability(posterior: Posterior) -> np.ndarray:
@@ -132,7 +135,7 @@ def _log_probability(posterior: Posterior) -> np.ndarray:
     return np.where(posterior.probability > 0, log_probability, log_softmax(total, axis=1))
 
 
-def _check_possible(posterior: Posterior, prior: Prior, log_joint: np.ndarray) -> None:
+def _check_possible(posterior: Posterior, prior: Prior | ObjectPrior, log_joint: np.ndarray) -> None:
     none_left = np.isneginf(log_joint).all(axis=1)
     if none_left.any():
         i = int(np.argmax(none_left))
@@ -144,7 +147,12 @@ def _check_possible(posterior: Posterior, prior: Prior, log_joint: np.ndarray) -
 
 
 def _draws(
-    draws: np.ndarray | None, log_ratio: np.ndarray, probability: np.ndarray
+    draws: np.ndarray | None,
+    present: np.ndarray,
+    target: np.ndarray,
+    drawn: np.ndarray | None,
+    row: np.ndarray,
+    probability: np.ndarray,
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """Draws under the other prior, and how many of each object's have no possible class, shape (n,)."""
     n_lost = np.zeros(len(probability), dtype=np.int64)
@@ -152,7 +160,10 @@ def _draws(
         return None, n_lost
     changed = np.empty_like(draws)
     for k, draw in enumerate(draws):
+        # What the prior makes impossible stays so in every draw.
+        own = target if drawn is None else np.where(target > 0, drawn[k % len(drawn)][row], 0.0)
         with np.errstate(divide="ignore"):
+            log_ratio = np.where(own > 0, np.log(own) - np.where(own > 0, present, 0.0), -np.inf)
             log_joint = np.log(draw.astype(np.float64)) + log_ratio
         total = logsumexp(log_joint, axis=1, keepdims=True)
         gone = np.isneginf(total[:, 0])

@@ -92,6 +92,10 @@ class HeldOutLoss:
                 no_class_edge=tuple(name for name in self.spec.no_class_edge if name in columns),
                 class_name=self.spec.class_name,
                 joint=() if block is None else (block,),
+                densities={name: own for name, own in self.spec.densities.items() if name in columns},
+                tables={name: own for name, own in self.spec.tables.items() if name in columns},
+                # Quick, and as good for saying whether an edge helps.
+                missing_cells="available",
             )
             own = {name: self.evidence.columns[name] for name in columns}
             table = replace(self.evidence, columns=own)

@@ -137,6 +137,11 @@ def learn_edges(
         raise NetworkError(f"Edges are learned by one of {', '.join(METHODS)}, found {method!r}; choose one.")
     if not 0.0 < alpha < 1.0:
         raise NetworkError(f"alpha must lie between 0 and 1, found {alpha:g}; 0.01 is usual.")
+    if spec.latent:
+        raise NetworkError(
+            "Edges can't be learned beside a latent node, which would explain what they are chosen for, "
+            f"found {spec.latent[0].name!r}; write the edges down, or leave it out."
+        )
     allowed, _ = check_labels(spec, evidence, allowed, None)
     base, kept_out = _with_required(spec, evidence, required, forbidden)
     single = np.flatnonzero(allowed.sum(axis=1) == 1)

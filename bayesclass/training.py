@@ -12,6 +12,7 @@ from bayesclass.network_spec import NetworkSpec
 from bayesclass.progress import Progress
 from bayesclass.recipe_schema import MatchSpec
 from bayesclass.representation import GENERATIVE, Described
+from bayesclass.virtual_posteriors import PosteriorSpec
 from context.evidence import EvidenceTable
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.likelihood import expected_log_likelihood, log_likelihood
@@ -39,6 +40,7 @@ class Sample(NamedTuple):
     owner: np.ndarray  # (n_versions,) int, the object of each version
     seed: int
     matches: tuple[MatchSpec, ...] = ()
+    posteriors: tuple[tuple[PosteriorSpec, np.ndarray], ...] = ()
 
 
 class HeldOut(NamedTuple):
@@ -83,6 +85,7 @@ def fit_parts(
         sample.evidence.take(objects),
         sample.allowed[objects],
         matches=sample.matches,
+        posteriors=sample.posteriors,
         n_draws=n_draws,
         seed=sample.seed,
     )

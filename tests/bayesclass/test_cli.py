@@ -272,20 +272,26 @@ def test_evaluate_writes_a_report_on_what_classify_wrote(fake, folder):
 def test_explain_chooses_one_object(fake, folder):
     seen = {}
 
-    def write_explanation(classifier, light_curves, objects, object_id, path):
+    def explain_object(classifier, light_curves, objects, object_id):
         seen.update(batch=light_curves, objects=objects, name=object_id)
-        Path(path).write_text("page")
+        return types.SimpleNamespace(
+            write=lambda path: Path(path).write_text("page"), text=lambda: "what was said"
+        )
 
-    fake("explain", write_explanation=write_explanation)
+    fake("explain", explain_object=explain_object)
     arguments = ("--light-curves", "L.parquet", "--objects", "O.csv", "--out", "a.html")
     result = run("explain", "model", "a", *arguments)
     assert result.exit_code == 0, result.output
     assert (folder / "a.html").read_text() == "page"
+    assert result.stdout.startswith("what was said\n")
     assert seen["name"] == "a"
     assert seen["batch"].object_id.tolist() == ["a"]
     assert seen["batch"].n_points == 2
     assert seen["objects"]["object_id"].tolist() == ["a"]
     before = listing(folder)
+    alone = run("explain", "model", "a", *arguments[:-2])
+    assert alone.exit_code == 0
+    assert alone.stdout.startswith("what was said\n")
     refused(run("explain", "model", "aa", *arguments[:-1], "aa.html"), "'aa'", "there is a")
     refused(run("explain", "model", "a", *arguments[:-1], "a.pdf"), ".html or .png")
     assert listing(folder) == before
@@ -311,7 +317,7 @@ BAD_LIGHT_CURVES = {
 def test_unusable_light_curves_get_one_sentence(fake, folder, name, command):
     text, words = BAD_LIGHT_CURVES[name]
     write(name, text)
-    fake("explain", write_explanation=None)
+    fake("explain", explain_object=None)
     before = listing(folder)
     given = {
         "fit": ("fit", "ztf-supernovae", "--out", "m"),
@@ -391,11 +397,11 @@ def test_folders_without_permission_are_refused(fake, folder):
 
 
 def test_a_failing_disk_gets_one_sentence_and_leaves_nothing(fake, folder):
-    def write_explanation(classifier, light_curves, objects, object_id, path):
+    def fill_the_disk(path):
         Path(path).write_text("half a pa")
         raise OSError(28, "No space left on device")
 
-    fake("explain", write_explanation=write_explanation)
+    fake("explain", explain_object=lambda *given: types.SimpleNamespace(write=fill_the_disk))
     write("a.png", "an older picture")
     before = listing(folder)
     given = ("explain", "model", "a", "--light-curves", "L.parquet", "--out", "a.png")

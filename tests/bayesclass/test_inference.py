@@ -1,147 +1,14 @@
-"""Exact inference against pgmpy, against enumeration of the joint table, and under its invariances."""
-
-import warnings
+"""Exact inference: forms of evidence, precision, impossible evidence, refusals, and its invariances."""
 
 import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inference_oracles import enumerate_log_joint, random_tables
 
 from bayesclass.inference import InferenceError, Structure, compile_posterior, log_joint, posterior
-
-N_OBJECTS = 4
-
-
-def tree_augmented(rng, n_nodes):
-    parents = [(), *((f"n{0}",) for _ in range(n_nodes - 1))]
-    for i in range(2, n_nodes):
-        parents[i] = ("n0", f"n{rng.integers(1, i)}")
-    return parents
-
-
-def random_dag(rng, n_nodes):
-    parents = []
-    for i in range(n_nodes):
-        chosen = rng.permutation(i)[: rng.integers(0, min(i, 3) + 1)]
-        parents.append(tuple(f"n{j}" for j in chosen))
-    return parents
-
-
-def random_structure(rng, kind):
-    n_nodes = int(rng.integers(3, 8))
-    parents = tree_augmented(rng, n_nodes) if kind == "tree" else random_dag(rng, n_nodes)
-    names = [f"n{i}" for i in range(n_nodes)]
-    # The order in which nodes are listed must not matter.
-    order = rng.permutation(n_nodes)
-    return Structure(
-        tuple(names[i] for i in order),
-        tuple(int(k) for k in rng.integers(2, 5, n_nodes)),
-        tuple(tuple(parents[i]) for i in order),
-    )
-
-
-def random_tables(rng, structure):
-    tables = []
-    for node in structure.nodes:
-        shape = structure.table_shape(node)
-        tables.append(np.log(np.moveaxis(rng.dirichlet(np.ones(shape[0]), size=shape[1:]), -1, 0)))
-    return tables
-
-
-def random_evidence(rng, structure, query, latent=()):
-    """Hard, virtual and missing evidence in one batch; none at all for latent nodes."""
-    rows = {}
-    for node, n in zip(structure.nodes, structure.n_states, strict=True):
-        if node in latent:
-            continue
-        row = np.zeros((N_OBJECTS, n))
-        for i in range(N_OBJECTS):
-            kind = rng.choice(["hard", "virtual", "missing"])
-            if kind == "virtual":
-                row[i] = np.log(rng.uniform(0.05, 1.0, n))
-            elif kind == "hard" and node != query:
-                row[i] = -np.inf
-                row[i, rng.integers(n)] = 0.0
-        rows[node] = row
-    return rows
-
-
-def enumerate_log_joint(structure, query, tables, rows, extra=()):
-    """The whole joint table in numpy, one object at a time."""
-    letters = {node: chr(97 + i) for i, node in enumerate(structure.nodes)}
-    terms = [
-        (node, "".join(letters[name] for name in (node, *parents)), np.exp(table))
-        for node, parents, table in zip(structure.nodes, structure.parents, tables, strict=True)
-    ]
-    n_objects = len(next(iter(rows.values())))
-    result = []
-    for i in range(n_objects):
-        scripts = [script for _, script, _ in terms] + [letters[node] for node in rows]
-        arrays = [array for _, _, array in terms] + [np.exp(row[i]) for row in rows.values()]
-        for group, factor in zip(structure.extra, extra, strict=True):
-            scripts.append("".join(letters[name] for name in group))
-            arrays.append(np.exp(factor[i]))
-        result.append(np.einsum(",".join(scripts) + "->" + letters[query], *arrays))
-    with np.errstate(divide="ignore"):
-        return np.log(np.array(result))
-
-
-def pgmpy_posterior(structure, query, tables, rows, i):
-    with warnings.catch_warnings():
-        # pgmpy warns of its own deprecated modules while it is imported.
-        warnings.simplefilter("ignore")
-        from pgmpy.factors.discrete import TabularCPD
-        from pgmpy.inference import VariableElimination
-        from pgmpy.models import DiscreteBayesianNetwork
-
-        states = dict(zip(structure.nodes, structure.n_states, strict=True))
-        model = DiscreteBayesianNetwork()
-        model.add_nodes_from(structure.nodes)
-        for node, parents, table in zip(structure.nodes, structure.parents, tables, strict=True):
-            model.add_edges_from((parent, node) for parent in parents)
-            cards = [states[parent] for parent in parents]
-            flat = np.exp(table).reshape(states[node], -1)
-            model.add_cpds(TabularCPD(node, states[node], flat, list(parents), cards))
-        hard, virtual = {}, []
-        for node, row in rows.items():
-            if np.isneginf(row[i]).any():
-                hard[node] = int(np.argmax(row[i]))
-            elif row[i].any():
-                virtual.append(TabularCPD(node, states[node], np.exp(row[i])[:, None]))
-        found = VariableElimination(model).query(
-            [query], evidence=hard or None, virtual_evidence=virtual or None, show_progress=False
-        )
-        return found.values
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_equals_pgmpy_and_enumeration(seed):
-    """12 networks for each of 10 structures, 4 objects each: 120 networks."""
-    rng = np.random.default_rng(seed)
-    structure = random_structure(rng, "tree" if seed % 2 else "dag")
-    query = structure.nodes[rng.integers(len(structure.nodes))]
-    latent = set(rng.choice(structure.nodes, 2, replace=False)) - {query}
-    with jax.enable_x64(True):
-        for repetition in range(12):
-            tables = random_tables(rng, structure)
-            rows = random_evidence(rng, structure, query, latent)
-            result = posterior(structure, query, tables, rows)
-            expected = enumerate_log_joint(structure, query, tables, rows)
-            log_evidence = np.log(np.exp(expected).sum(axis=1))
-            np.testing.assert_allclose(result.log_evidence, log_evidence, rtol=0, atol=1e-11)
-            np.testing.assert_allclose(
-                np.exp(result.log_posterior), np.exp(expected - log_evidence[:, None]), rtol=0, atol=1e-12
-            )
-            assert not result.impossible.any()
-            i = repetition % N_OBJECTS
-            np.testing.assert_allclose(
-                np.exp(result.log_posterior[i]),
-                pgmpy_posterior(structure, query, tables, rows, i),
-                rtol=0,
-                atol=1e-6,
-            )
-
+from bayesclass.inference_program import compile_programs
 
 CHAIN = Structure(
     ("c", "x", "y", "z"),
@@ -245,16 +112,101 @@ def test_strong_contradicting_evidence_loses_nothing():
     np.testing.assert_allclose(found, precise, rtol=1e-6)
 
 
-def test_compiled_once_for_a_structure():
+def test_one_program_for_every_pattern_of_missing_evidence():
     # Named unlike those of the other tests, which compile for float64 as well.
-    parts = (("c1", "x1"), (2, 3), ((), ("c1",)))
+    parts = (("c1", "x1", "y1"), (2, 3, 4), ((), ("c1",), ("c1", "x1")))
     structure = Structure(*parts)
-    function = compile_posterior(structure, "c1")
-    assert compile_posterior(Structure(*parts), "c1") is function
+    programs = compile_programs(structure, "c1")
+    assert compile_posterior(Structure(*parts), "c1") is programs.guarded
     for n_objects in (3, 40, 64):
         rng = np.random.default_rng(n_objects)
-        log_joint(structure, "c1", random_tables(rng, structure), {"x1": rng.normal(size=(n_objects, 3))})
-    assert function._cache_size() == 1
+        for integers in (np.int8, np.int64):
+            x = rng.normal(size=(n_objects, 3)) * (rng.random((n_objects, 1)) < 0.5)
+            y = rng.integers(-1, 4, n_objects).astype(integers)
+            log_joint(structure, "c1", random_tables(rng, structure), {"x1": x, "y1": y})
+    assert programs.quick._cache_size() == 1
+    assert programs.in_logs._cache_size() == 0
+
+
+@pytest.mark.parametrize("query", ["c", "x"])
+def test_known_states_equal_rows_of_zero_and_minus_infinity(query):
+    plain = Structure(CHAIN.nodes, CHAIN.n_states, CHAIN.parents)
+    rng = np.random.default_rng(8)
+    tables = random_tables(rng, plain)
+    states = {node: rng.integers(-1, n, 70) for node, n in zip(plain.nodes, plain.n_states, strict=True)}
+    rows = {}
+    for node, n in zip(plain.nodes, plain.n_states, strict=True):
+        rows[node] = np.where(np.arange(n) == states[node][:, None], 0.0, -np.inf)
+        rows[node][states[node] < 0] = 0.0
+    evidence = tuple(states[node].astype(np.int16) for node in plain.nodes)
+    with jax.enable_x64(True):
+        expected = enumerate_log_joint(plain, query, tables, rows)
+        for known in (states, rows, states | {"x": rows["x"]}):
+            found = log_joint(plain, query, tables, known)
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+        found = compile_posterior(plain, query)(tuple(tables), evidence, ())
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_exact_zeros_need_no_slow_sums():
+    """A deterministic table and known states: zeros are sure, also where the evidence is impossible."""
+    structure = Structure(("c2", "x2", "y2"), (2, 2, 3), ((), ("c2",), ("c2", "x2")))
+    rng = np.random.default_rng(6)
+    tables = random_tables(rng, structure)
+    tables[1] = np.array([[0.0, np.log(0.3)], [-np.inf, np.log(0.7)]])
+    tables[2][1] = -np.inf
+    known = {"x2": rng.integers(-1, 2, 300), "y2": rng.integers(-1, 3, 300)}
+    rows = {}
+    for node, n in (("x2", 2), ("y2", 3)):
+        rows[node] = np.where(np.arange(n) == known[node][:, None], 0.0, -np.inf)
+        rows[node][known[node] < 0] = 0.0
+    expected = enumerate_log_joint(structure, "c2", tables, rows)
+    for x64, atol in ((False, 2e-6), (True, 1e-12)):
+        with jax.enable_x64(x64):
+            for evidence in (known, rows):
+                found = log_joint(structure, "c2", tables, evidence)
+                np.testing.assert_array_equal(np.isneginf(found), np.isneginf(expected))
+                np.testing.assert_allclose(found, expected, atol=atol)
+    assert compile_programs(structure, "c2").in_logs._cache_size() == 0
+
+
+def test_only_unsure_objects_are_computed_again():
+    """Contradicting evidence beyond the range of float32 for some objects: they alone go to the slow sums."""
+    structure = Structure(("c3", "x3", "y3"), (2, 2, 2), ((), ("c3",), ("x3",)))
+    tables = random_tables(np.random.default_rng(6), structure)
+    tables[2] = np.array([[0.0, -np.inf], [-np.inf, 0.0]])
+    contradicting = np.arange(300) % 7 == 3
+    rows = {
+        "x3": np.where(contradicting[:, None], np.array([0.0, -100.0]), np.array([0.0, -1.0])),
+        "y3": np.where(contradicting[:, None], np.array([-100.0, 0.0]), np.array([-1.0, 0.0])),
+    }
+    low = tuple(np.float32(table) for table in tables)
+    evidence = (None, np.float32(rows["x3"]), np.float32(rows["y3"]))
+    _, safe = compile_programs(structure, "c3").quick(low, evidence, ())
+    np.testing.assert_array_equal(safe, ~contradicting)
+    expected = enumerate_log_joint(structure, "c3", tables, rows)
+    found = log_joint(structure, "c3", tables, rows, block_size=64)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(compile_posterior(structure, "c3")(low, evidence, ()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_leaves", [12, 40])
+def test_many_nodes_stay_in_the_range_of_float32(n_leaves):
+    """A latent node with many children: products of likelihoods far below float32 are scaled on the way."""
+    names = tuple(f"e{i}" for i in range(n_leaves))
+    structure = Structure(("c", "h", *names), (3, 4, *([6] * n_leaves)), ((), ("c",), *([("h",)] * n_leaves)))
+    rng = np.random.default_rng(n_leaves)
+    tables = random_tables(rng, structure)
+    known = {name: rng.integers(-1, 6, 50) for name in names}
+    found = log_joint(structure, "c", tables, known)
+    by_host = np.zeros((50, 4))
+    for name, table in zip(names, tables[2:], strict=True):
+        by_host += np.where((known[name] >= 0)[:, None], table[known[name]], 0.0)
+    expected = tables[0] + np.log(np.exp(by_host) @ np.exp(tables[1]))
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    low = tuple(np.float32(table) for table in tables)
+    _, safe = compile_programs(structure, "c").quick(low, (None, None, *known.values()), ())
+    assert np.asarray(safe).mean() > 0.95
 
 
 @pytest.mark.parametrize(
@@ -283,6 +235,10 @@ def test_evidence_that_is_refused():
         log_joint(plain, "c", tables, {"c": rows["c"], "x": rows["c"]})
     with pytest.raises(InferenceError, match="row of zeros for missing"):
         log_joint(plain, "c", tables, {"c": np.full((2, 3), np.nan)})
+    with pytest.raises(InferenceError, match=r"0 to 3, or be -1 where missing, found 0 to 4"):
+        log_joint(plain, "c", tables, {"x": np.array([0, 4])})
+    with pytest.raises(InferenceError, match=r"integer states of shape \(2,\), found float64"):
+        log_joint(plain, "c", tables, {"c": rows["c"], "x": np.zeros(2)})
     with pytest.raises(InferenceError, match="asks for 4 tables"):
         log_joint(plain, "c", tables[:2], rows)
     with pytest.raises(InferenceError, match="pass n_objects"):

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import gaussian_kde, norm
 
 from bayesclass.densities import Grid, bandwidths, kernel_matrices
+from bayesclass.network_parameters import ESTIMATORS, estimate_parameters
 from bayesclass.network_tables import smooth_table
-from bayesclass.nodes import EvidenceNode, NodeError
+from bayesclass.nodes import TABLES, EvidenceNode, NodeError
+from bayesclass.noisy_or import NoisyOr
 from context.evidence import Condition, EvidenceSpec, EvidenceTable
 
 
@@ -166,3 +168,68 @@ def test_drawn_tables_are_dirichlet():
     sigma = np.sqrt(mean * (1 - mean) / (total + 1))
     np.testing.assert_allclose(drawn.mean(axis=0)[:, :, 0], mean, atol=5 * sigma.max() / np.sqrt(4000))
     np.testing.assert_allclose(drawn.std(axis=0)[:, :, 0], sigma, rtol=0.1)
+
+
+def test_density_and_table_survive_arrays():
+    spec = EvidenceSpec("x", "continuous", column="x", none=Condition("flag", True))
+    values = column(spec, x=np.random.default_rng(8).normal(size=100), flag=[False] * 90 + [True] * 10)
+    node = EvidenceNode.from_column(values, density="student", table="noisy-or")
+    meta, arrays = node.to_arrays()
+    again = EvidenceNode.from_arrays(meta, arrays)
+    assert (again.density, again.table) == ("student", "noisy-or")
+    # As written before there was a choice.
+    del meta["density"], meta["table"]
+    old = EvidenceNode.from_arrays(meta, arrays)
+    assert (old.density, old.table) == ("kernel", "dirichlet")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "chosen", "message"),
+    [
+        ("continuous", [1.0, 2.0], {"density": "von-mises"}, "must be one of kernel, gaussian, student"),
+        ("angle", [1.0, 2.0], {"density": "gaussian"}, "must be one of kernel, von-mises, auto, found"),
+        ("count", [1.0, 2.0], {"density": "student"}, "which is count, must be one of kernel, found"),
+        ("continuous", [-1.0, 2.0], {"density": "log-normal"}, "positive values, found 1 of 'x'"),
+        ("continuous", [1.0, 2.0], {"table": "noisy-or"}, "for a column that is never none"),
+        ("count", [1.0, 2.0], {"table": "noisy-or"}, "must have two states, found 1 of 'x'"),
+        ("count", [1.0, 2.0], {"table": "noisy"}, "must be one of dirichlet, noisy-or, pooled"),
+    ],
+)
+def test_choices_that_do_not_fit(kind, values, chosen, message):
+    spec = EvidenceSpec("x", kind, column="x")
+    with pytest.raises(NodeError, match=message):
+        EvidenceNode.from_column(column(spec, x=values), **chosen)
+
+
+def test_estimators_of_a_node():
+    """Each part of a node goes to its own estimator, and bins stay sums of cells."""
+    assert set(ESTIMATORS) == set(TABLES)
+    rng = np.random.default_rng(9)
+    spec = EvidenceSpec("x", "continuous", column="x", none=Condition("flag", True))
+    values = column(spec, x=rng.normal(size=600), flag=rng.random(600) < 0.2)
+    node = EvidenceNode.from_column(values, density="gaussian", table="noisy-or")
+    shape = (2, 3)
+    cells = rng.poisson(1.0, (node.grid.n_cells, 2, 3)).astype(float)
+    states = np.stack([cells.sum(axis=0), rng.poisson(9.0, (2, 3))])
+    fitted = estimate_parameters(
+        node, shape, cells=(cells, cells.sum(axis=2)), states=(states, states.sum(axis=2))
+    )
+    assert isinstance(fitted.states, NoisyOr)
+    assert fitted.states.on == 0
+    assert len(fitted.states.of_parents) == 1
+    assert fitted.cells.family == "gaussian"
+    for parameters in (fitted.parameters(node), fitted.parameters(node, rng)):
+        table, density = np.exp(parameters.log_cpd), np.exp(parameters.log_cells)
+        assert table.shape == (node.n_states, 2, 3)
+        np.testing.assert_allclose(table.sum(axis=0), 1.0, rtol=1e-9)
+        measured = 1.0 - table[-1]
+        np.testing.assert_allclose(table[:-1], node.bin_mass(density) * measured, rtol=1e-9)
+
+
+def test_a_node_without_the_class_has_causes_alone():
+    spec = EvidenceSpec("found", "categorical", column="found", states=("no", "yes"))
+    node = EvidenceNode.from_column(column(spec, found=["no", "yes"]), table="noisy-or")
+    counts = np.random.default_rng(10).poisson(20.0, (2, 1, 6)).astype(float)
+    fitted = estimate_parameters(node, (3, 2), states=(counts, counts.sum(axis=2)))
+    assert [len(q) for q in fitted.states.of_parents] == [3, 2]
+    assert fitted.parameters(node).log_cpd.shape == (2, 3, 2)
