@@ -15,6 +15,7 @@ from bayesclass.joint_density import (
     logits,
     marginals,
 )
+from bayesclass.joint_density_draws import gibbs_draw
 from bayesclass.joint_density_start import first_states
 from bayesclass.network_spec import JointSpec
 from bayesclass.nodes import Encoded, EvidenceNode
@@ -23,6 +24,8 @@ __all__ = ["JointSample", "draw_joint", "fit_joint", "refine_joint"]
 
 STARTS = 2
 STEPS = 25
+# Sweeps of the chain behind each draw.
+SWEEPS = 12
 # Prior of a state's covariance: so many objects, with this share of the pooled covariance.
 PRIOR_OBJECTS, PRIOR_SHARE = 20.0, 0.6
 PRIOR_OBJECTS_OF_MEAN = 0.3
@@ -133,18 +136,20 @@ def refine_joint(density: JointDensity, encoded, shares, weights, *, steps: int 
 
 
 def draw_joint(density: JointDensity, sample: JointSample, rng: np.random.Generator) -> JointParameters:
-    """Draw parameters by the Bayesian bootstrap: one step with exponential weights of the objects, float32.
+    """Draw parameters by Gibbs sampling from the states of one start, chosen at random; float32.
 
-    The prior of the classes' weights is drawn too, as gamma variates of its own total.
-
-    References
-    ----------
-    Rubin (1981), Annals of Statistics 9, 130.
+    Each draw is the end of a chain of its own, so draws are independent of each other.
     """
-    drawn = replace(sample, weights=sample.weights * rng.standard_exponential(len(sample.weights)))
-    sums = _sums(drawn, density.parameters)
-    parameters = _maximise(sums, _background(density, sample), rng)
-    return JointParameters(*(values.astype(np.float32) for values in vars(parameters).values()))
+    found = density.parameters
+    n_own = (len(found.mean) - 1) // STARTS
+    first = int(rng.integers(STARTS)) * n_own
+    keep = np.r_[first : first + n_own, len(found.mean) - 1]
+    weight = found.log_weight[:, keep]
+    weight[:, :-1] += np.log1p(-np.exp(weight[:, -1:])) - logsumexp(weight[:, :-1], axis=1, keepdims=True)
+    start = JointParameters(weight, found.mean[keep], found.covariance[keep], found.log_none[keep])
+    pooled = found.covariance[-1] / BACKGROUND_VARIANCE
+    drawn = gibbs_draw(start, sample, rng, pooled=pooled, sweeps=SWEEPS, jitter=JITTER)
+    return JointParameters(*(values.astype(np.float32) for values in vars(drawn).values()))
 
 
 def _standard(columns: np.ndarray, weights) -> tuple[np.ndarray, np.ndarray]:
@@ -218,14 +223,13 @@ def _sums(sample: JointSample, parameters: JointParameters, responsibilities=Non
     return _Sums(by_class, first, second, none, measured)
 
 
-def _maximise(sums: _Sums, background: JointParameters, rng=None) -> JointParameters:
+def _maximise(sums: _Sums, background: JointParameters) -> JointParameters:
     """Maximisation step; the last state is the background and stays."""
     n_columns = sums.first.shape[1]
     own = slice(0, -1)
     by_class = sums.by_class[:, own]
     pooled = by_class.sum(axis=0) + 0.5
     prior = PRIOR_OBJECTS_OF_WEIGHTS * pooled / pooled.sum()
-    prior = np.broadcast_to(prior, by_class.shape) if rng is None else _gamma(prior, by_class.shape, rng)
     weight = by_class + prior
     weight = (1.0 - BACKGROUND) * weight / weight.sum(axis=1, keepdims=True)
     log_weight = np.log(np.column_stack([weight, np.full(len(weight), BACKGROUND)]))
@@ -249,11 +253,6 @@ def _maximise(sums: _Sums, background: JointParameters, rng=None) -> JointParame
         np.concatenate([covariance, BACKGROUND_VARIANCE * background.covariance]),
         np.vstack([log_none, background.log_none]),
     )
-
-
-def _gamma(prior, shape, rng):
-    """Gamma variates with the prior as their mean; the smallest normal number keeps a class off 0 / 0."""
-    return rng.standard_gamma(np.broadcast_to(prior, shape)) + np.finfo(float).tiny
 
 
 def _joined(found: list[JointParameters]) -> JointParameters:

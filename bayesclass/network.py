@@ -272,7 +272,7 @@ class BayesianNetwork:
         return node_posterior(self, evidence, node, class_log=class_log, hide_own=hide_own)
 
     def draw(self, rng: np.random.Generator, n_draws: int) -> tuple[Draw, ...]:
-        """Draw parameters from their posterior: Dirichlet for tables, Bayesian bootstrap for densities.
+        """Draw parameters from their posterior: Dirichlet for tables, Gaussian processes for kernel densities.
 
         Returns
         -------

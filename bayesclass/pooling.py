@@ -6,6 +6,7 @@ agree elsewhere; how much is learned, with its uncertainty, by PyMC.
 
 from __future__ import annotations
 
+import importlib.util
 import time
 import warnings
 from collections.abc import Sequence
@@ -216,7 +217,7 @@ def pool_table(
     Raises
     ------
     PoolingError
-        If counts are no counts, shapes do not fit, or the fit did not converge.
+        If counts are no counts, shapes do not fit, PyMC is missing, or the fit did not converge.
     """
     values, labels = _checked(counts, class_counts, tree, groups, states, spread, sampler)
     group_names, class_names, state_names = labels
@@ -268,6 +269,10 @@ def _diagnose(draws: Draws, tree: PoolingTree, groups, states) -> Diagnostics:
 
 def _checked(counts, class_counts, tree, groups, states, spread, sampler):
     """Return counts of shape (n_groups, n_classes, n_states) and the names of the three axes."""
+    if importlib.util.find_spec("pymc") is None:
+        raise PoolingError(
+            "Tables are pooled by PyMC, which is not installed: pip install pymc, and nutpie for speed."
+        )
     counts = np.asarray(counts, dtype=float)
     if counts.ndim != 3 or min(counts.shape, default=0) < 1 or counts.shape[0] < 2:
         raise PoolingError(

@@ -20,7 +20,7 @@ from bayesclass.posterior_checks import (
     unknown_object,
 )
 from bayesclass.posterior_export import dataset, inference_data
-from bayesclass.priors import Prior
+from bayesclass.priors import ObjectPrior, Prior
 from bayesclass.reweighting import reweight
 from bayesclass.taxonomy import Taxonomy
 
@@ -82,7 +82,7 @@ class Posterior:
     conflict: np.ndarray
     warnings: Sequence[str]
     reasons: Mapping[str, np.ndarray] = field(default_factory=dict)
-    prior: Prior | None = None
+    prior: Prior | ObjectPrior | None = None
     light_curve_pieces: tuple[str, ...] | None = None
     training_set: np.ndarray | None = None
 
@@ -277,7 +277,7 @@ class Posterior:
             raise PosteriorError("ArviZ holds draws, and this posterior has none; use to_xarray instead.")
         return inference_data(self.object_id, self.classes, self.draws)
 
-    def with_prior(self, prior: Prior) -> Posterior:
+    def with_prior(self, prior: Prior | ObjectPrior) -> Posterior:
         """Return the posterior under another class prior, without a refit.
 
         Probabilities and draws (so intervals) are reweighted, the reason "prior" and conflict follow. Sets

@@ -125,12 +125,19 @@ def continuous(rng, *, shape, error=0.0, mixed=False):
     return NetworkSpec(class_states=CLASSES), (*specs, *(more if mixed else ())), simulate, 0.0
 
 
-def joint(rng, *, components):
-    """Three correlated columns, a mixture of Gaussians for each class, described by a joint density."""
+def joint(rng, *, components, apart=1.2, known=1.0):
+    """Three correlated columns, a mixture of Gaussians for each class, described by a joint density.
+
+    The means scatter by `apart`: at 1.2 few objects are in doubt, at 0.4 most are. A cell is measured with
+    probability `known`.
+    """
     truth = []
+    # What all classes have in common, as the columns of a host galaxy have.
+    common = 0.6 * rng.normal(size=(3, 1)) if apart < 1.0 else np.zeros((3, 1))
     for _ in CLASSES:
         root = 0.3 * rng.normal(size=(components, 3, 3)) + 0.8 * np.eye(3)
-        truth.append((rng.normal(0.0, 1.2, (components, 3)), root @ root.swapaxes(1, 2)))
+        covariance = root @ root.swapaxes(1, 2) + common @ common.T
+        truth.append((rng.normal(0.0, apart, (components, 3)), covariance))
     specs = tuple(EvidenceSpec(name, "continuous", column=name) for name in "uvw")
 
     def simulate(y):
@@ -139,11 +146,18 @@ def joint(rng, *, components):
         k = rng.integers(components, size=len(y))
         for i, c in enumerate(y):
             value[i] = rng.multivariate_normal(truth[c][0][k[i]], truth[c][1][k[i]])
-        for c, (mean, covariance) in enumerate(truth):
-            difference = value[:, None] - mean
-            distance = np.einsum("nki,kij,nkj->nk", difference, np.linalg.inv(covariance), difference)
-            terms = np.exp(-0.5 * distance) / np.sqrt(np.linalg.det(covariance))
-            log_likelihood[:, c] = np.log(np.maximum(terms.mean(axis=1), 1e-300))
+        measured = rng.random(value.shape) < known if known < 1.0 else np.ones(value.shape, bool)
+        for pattern in np.unique(measured, axis=0):
+            rows = (measured == pattern).all(axis=1)
+            if not pattern.any():
+                continue
+            for c, (mean, covariance) in enumerate(truth):
+                shown = covariance[:, pattern][:, :, pattern]
+                difference = value[rows][:, None, pattern] - mean[:, pattern]
+                distance = np.einsum("nki,kij,nkj->nk", difference, np.linalg.inv(shown), difference)
+                terms = np.exp(-0.5 * distance) / np.sqrt(np.linalg.det(shown))
+                log_likelihood[rows, c] = np.log(np.maximum(terms.mean(axis=1), 1e-300))
+        value = np.where(measured, value, np.nan)
         frame = pd.DataFrame(value, columns=list("uvw"))
         frame["object_id"] = np.arange(len(y)).astype(str)
         return frame, log_likelihood
@@ -167,6 +181,8 @@ FAMILIES = {
     "mixed": (continuous, {"shape": "gaussian", "mixed": True}),
     "joint, Gaussian": (joint, {"components": 1}),
     "joint, two components": (joint, {"components": 2}),
+    "joint, overlapping": (joint, {"components": 1, "apart": 0.4}),
+    "joint, overlapping, gaps": (joint, {"components": 2, "apart": 0.5, "known": 0.7}),
 }
 
 
@@ -237,7 +253,7 @@ def measure(name, n, *, n_networks, n_draws=32):
 
 def line(r):
     wide, half = r["0.9"], r["0.5"]
-    parts = [f"{r['family']:22s}{r['n']:5d}"]
+    parts = [f"{r['family']:26s}{r['n']:5d}"]
     parts += [f"{k['coverage']:.3f} +- {k['standard_error']:.3f}" for k in (half, wide)]
     parts += [" ".join(f"{x:.2f}" for x in wide["by_class"])]
     parts += [" ".join("  - " if x is None else f"{x:.2f}" for x in wide["by_size_of_p"])]

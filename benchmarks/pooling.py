@@ -5,7 +5,7 @@
 One class keeps 10 random training examples in the survey under test; everything of the other survey, and half
 of the other classes here, is for training, the rest for the test. Evidence that both surveys really have: the
 decline after the brightest point, the colour near it, and the offset from the host, each in six states,
-joined as independent given the class. Scores are log-losses under equal class priors, averaged class by class.
+joined as independent given the class. Scores are log-losses under equal class priors, averaged by class.
 """
 
 import argparse

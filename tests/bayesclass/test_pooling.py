@@ -225,10 +225,11 @@ def test_concentrations_of_a_simulation_are_recovered(kappa):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::bayesclass.pooling.PoolingWarning")
 def test_simulation_based_calibration():
     """Ranks of the truth among draws are uniform (Talts et al. 2018, arXiv 1804.06788)."""
     rng = np.random.default_rng(17)
-    n_fits, n_ranks, ranks = 120, 19, {"kappa": [], "level": [], "mu": [], "table": []}
+    n_fits, n_ranks, ranks = 100, 19, {"kappa": [], "level": [], "mu": [], "table": []}
     for seed in range(n_fits):
         m, level = np.log(30) + 1.5 * rng.normal(size=2)
         kappa = np.exp(m + pooling.SPREAD * rng.normal(size=2))
@@ -242,8 +243,8 @@ def test_simulation_based_calibration():
                 for n, p in zip(total, table, strict=True)
             ]
         ).T.astype(float)
-        fit = pool_table(counts, seed=seed, n_draws=250, n_tune=300, require_convergence=False)
-        thin = np.linspace(0, 999, n_ranks).astype(int)
+        fit = pool_table(counts, seed=seed, n_draws=500, n_tune=300, require_convergence=False)
+        thin = np.linspace(0, fit.draws.kappa_typical.size - 1, n_ranks).astype(int)
         drawn = {
             "kappa": fit.draws.kappa.reshape(-1, 2)[thin, 0],
             "level": fit.draws.kappa_tree.ravel()[thin],
@@ -307,6 +308,12 @@ def test_what_is_no_count_is_refused(changes, message):
     given_counts = {"counts": np.ones((2, 2, 2))} | changes
     with pytest.raises(PoolingError, match=message):
         pool_table(**given_counts)
+
+
+def test_a_missing_pymc_is_said(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(PoolingError, match="PyMC, which is not installed"):
+        pool_table(np.ones((2, 2, 2)))
 
 
 def test_objects_of_no_known_group_are_one_group_more():
