@@ -9,7 +9,7 @@ import numpy as np
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
 from bayesclass.context_expert import ContextExpert
-from bayesclass.experts import TRAINED, LightCurveExperts
+from bayesclass.experts import FEATURES, TRAINED, LightCurveExperts
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
@@ -117,6 +117,7 @@ def fit_model(
         night=recipe.light_curves.night,
         softening=softening,
         systematic=recipe.light_curves.systematic,
+        published=recipe.features,
         seed=options.seed,
         progress=progress,
     )
@@ -142,6 +143,8 @@ def fit_model(
         )
         spec = learned.spec()
     sample = Sample(streams, described, evidence, spec, allowed, weights, owner, options.seed, recipe.matches)
+    if recipe.features is not None:
+        sample = sample._replace(classifier=recipe.features.classifier)
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
     # Objects with a light curve are dealt out first, so that each fold has its share of them.
@@ -236,7 +239,7 @@ def _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe) -> d
 
     pooled = probabilities(pool.terms(full, size))
     weighted = pool.terms(full, size)
-    chain = [name for name in weighted if name in (TRAINED, *GENERATIVE.values())]
+    chain = [name for name in weighted if name in (TRAINED, FEATURES, *GENERATIVE.values())]
     null, _ = metrics.ece_null(pooled[known], np.random.default_rng(0))
     return {
         "n_objects": n,

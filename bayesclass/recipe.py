@@ -19,6 +19,7 @@ from bayesclass.recipe_schema import (
     STREAM_KINDS,
     STREAM_OPTIONS,
     ClassSpec,
+    FeatureSpec,
     FitSpec,
     LightCurveSpec,
     MatchSpec,
@@ -33,6 +34,7 @@ __all__ = [
     "STREAM_KINDS",
     "STREAM_OPTIONS",
     "ClassSpec",
+    "FeatureSpec",
     "FitSpec",
     "LightCurveSpec",
     "MatchSpec",
@@ -54,6 +56,7 @@ _KEYS = (
     "evidence",
     "matches",
     "network",
+    "features",
     "fit",
 )
 
@@ -82,6 +85,8 @@ class Recipe:
         As written; `edges` has those that are implied as well.
     fit : FitSpec
     matches : tuple of MatchSpec
+    features : FeatureSpec or None
+        The expert on published features, if there is one.
     """
 
     name: str
@@ -93,6 +98,7 @@ class Recipe:
     network: NetworkEdges = field(default_factory=NetworkEdges)
     fit: FitSpec = field(default_factory=FitSpec)
     matches: tuple[MatchSpec, ...] = ()
+    features: FeatureSpec | None = None
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike) -> Recipe:
@@ -154,6 +160,7 @@ class Recipe:
             network=network,
             fit=parts.read_fit(top),
             matches=matches,
+            features=parts.read_features(top),
         )
 
     def to_dict(self) -> dict:
@@ -168,6 +175,7 @@ class Recipe:
             "evidence": [parts.write_evidence(spec) for spec in self.evidence],
             **write_matches(self.matches),
             "network": write_network(self.network),
+            **({"features": dict(vars(self.features))} if self.features else {}),
             "fit": dict(vars(self.fit)),
         }
 

@@ -33,6 +33,7 @@ QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"
 LEARN_METHODS = ("tree", "hill-climb")
+FEATURE_CLASSIFIERS = ("gradient boosting", "random forest", "extra trees")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,21 @@ class MatchSpec:
     scatter: float = 1.0
     shared_scatter: bool = False
     title: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The expert on published light-curve features.
+
+    Attributes
+    ----------
+    classifier : {"gradient boosting", "random forest", "extra trees"}
+    context : bool
+        Whether the evidence columns are among its features too.
+    """
+
+    classifier: str = "gradient boosting"
+    context: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class Sample(NamedTuple):
     owner: np.ndarray  # (n_versions,) int, the object of each version
     seed: int
     matches: tuple[MatchSpec, ...] = ()
+    classifier: str | None = None  # of the published features
 
 
 class HeldOut(NamedTuple):
@@ -74,6 +75,7 @@ def fit_parts(
         sample.weights[rows],
         sample.owner[rows],
         precision=precision,
+        classifier=sample.classifier,
         n_draws=n_draws,
         seed=sample.seed,
     )
