@@ -197,12 +197,14 @@ def read_features(top: Section) -> FeatureSpec | None:
     """Read [features]; None where the recipe has no such table."""
     if "features" not in top:
         return None
-    section = top.table("features", ("classifier", "context"))
-    context = section.get("context", "true or false", False)
-    if not isinstance(context, bool):
-        section.fail("context", "must be true or false", context)
+    section = top.table("features", ("classifier", "context", "period"))
+    chosen = {}
+    for key in ("context", "period"):
+        chosen[key] = section.get(key, "true or false", False)
+        if not isinstance(chosen[key], bool):
+            section.fail(key, "must be true or false", chosen[key])
     classifier = section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier)
-    return FeatureSpec(classifier, context)
+    return FeatureSpec(classifier, **chosen)
 
 
 def read_fit(top: Section) -> FitSpec:

@@ -136,10 +136,13 @@ class FeatureSpec:
     classifier : {"gradient boosting", "random forest", "extra trees"}
     context : bool
         Whether the evidence columns are among its features too.
+    period : bool
+        Whether peaks of the periodogram are.
     """
 
     classifier: str = "gradient boosting"
     context: bool = False
+    period: bool = False
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ class Representation:
         """Compute published features and, where asked for, the evidence columns with their states."""
         if self.published is None:
             return None
-        table = light_curve_features(light_curves)
+        table = light_curve_features(light_curves, period=self.published.period)
         if not self.published.context or evidence is None:
             return table
         columns = evidence.columns.values()

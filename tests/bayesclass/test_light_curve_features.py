@@ -90,3 +90,25 @@ def test_the_number_of_points_is_no_feature():
             continue
         spread = np.std(once[:, i]) + 0.05 * np.abs(once[:, i]).mean()
         assert np.abs(np.median(both[:, i] - once[:, i])) < 0.7 * spread, name
+
+
+def test_periods_of_two_channels_together():
+    rng = np.random.default_rng(5)
+    rows = []
+    for i, period in enumerate((0.37, 4.1, 55.0)):
+        time = np.sort(rng.uniform(58000, 58300, 60))
+        band = rng.choice(["g", "r"], 60)
+        mag = 18 + 0.4 * np.sin(2 * np.pi * time / period) + 0.5 * (band == "r") + rng.normal(0, 0.03, 60)
+        own = {"object_id": f"o{i}", "survey": "S", "band": band, "mjd": time, "mag": mag, "mag_err": 0.03}
+        rows.append(pd.DataFrame(own))
+    rows.append(rows[0].iloc[:4].assign(object_id="few"))
+    curves = LightCurves.from_frame(pd.concat(rows), channels=CHANNELS)
+    table = light_curve_features(curves, period=True)
+    names = feature_names(CHANNELS, period=True)
+    assert table.shape == (4, len(names))
+    found = table[:, names.index("log period 1")]
+    assert found[:3] == pytest.approx(np.log10([0.37, 4.1, 55.0]), abs=0.01)
+    assert np.isnan(found[3])
+    assert np.array_equal(
+        table[:, : len(feature_names(CHANNELS))], light_curve_features(curves), equal_nan=True
+    )
