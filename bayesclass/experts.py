@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesclass.feature_expert import FeatureExpert
 from bayesclass.representation import GENERATIVE, Described
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.likelihood import log_likelihood
@@ -15,6 +16,7 @@ from structurefn.stream_density import class_density
 from structurefn.streams import Stream
 
 TRAINED = "structure function"
+FEATURES = "features"
 
 Evidence = dict[str, np.ndarray]
 
@@ -32,12 +34,15 @@ class LightCurveExperts:
         On the kernel features; None for a recipe without trained streams.
     log_train : ndarray, shape (n_classes,)
         Log class frequencies of the fit, by which the trained expert's posterior is divided.
+    published : FeatureExpert or None
+        On published features; None for a recipe without them.
     """
 
     streams: tuple[Stream, ...]
     densities: dict[str, Density]
     trained: KernelLogistic | None
     log_train: np.ndarray
+    published: FeatureExpert | None = None
 
     @classmethod
     def fit(
@@ -49,6 +54,7 @@ class LightCurveExperts:
         groups: np.ndarray,
         *,
         precision: float = 0.01,
+        classifier: str | None = None,
         n_draws: int = 0,
         seed: int = 0,
     ) -> LightCurveExperts:
@@ -67,6 +73,8 @@ class LightCurveExperts:
             The object of each row.
         precision : float
             Of the trained expert's prior.
+        classifier : str, optional
+            Of the published features, see `FeatureExpert.fit`.
         n_draws, seed : int
         """
         membership = allowed * (weights / allowed.sum(axis=1))[:, None]
@@ -87,13 +95,17 @@ class LightCurveExperts:
                 n_draws=n_draws,
                 seed=seed,
             )
-        return cls(streams, densities, trained, np.log(frequency / frequency.sum()))
+        published = None
+        if classifier is not None:
+            published = FeatureExpert.fit(described.table, allowed, weights, classifier=classifier, seed=seed)
+        return cls(streams, densities, trained, np.log(frequency / frequency.sum()), published)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The experts, in the order of `evidence`."""
         kinds = [stream.kind for stream in self.streams]
         trained = (TRAINED,) if self.trained is not None else ()
+        trained += (FEATURES,) if self.published is not None else ()
         return trained + tuple(name for kind, name in GENERATIVE.items() if kind in kinds)
 
     def evidence(self, described: Described) -> tuple[Evidence, Evidence]:
@@ -110,6 +122,10 @@ class LightCurveExperts:
         if self.trained is not None:
             evidence[TRAINED] = self._ratio(described, draws=False)
             sizes[TRAINED] = described.n_detections.astype(float)
+        if self.published is not None:
+            seen = described.n_detections[:, None] > 0
+            evidence[FEATURES] = np.where(seen, self.published.evidence(described.table), 0.0)
+            sizes[FEATURES] = described.n_detections.astype(float)
         for kind, name in GENERATIVE.items():
             chosen = [stream.name for stream in self.streams if stream.kind == kind]
             if chosen:

@@ -9,7 +9,7 @@ import numpy as np
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
 from bayesclass.context_expert import ContextExpert
-from bayesclass.experts import TRAINED, LightCurveExperts
+from bayesclass.experts import FEATURES, TRAINED, LightCurveExperts
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
@@ -118,6 +118,7 @@ def fit_model(
         night=recipe.light_curves.night,
         softening=softening,
         systematic=recipe.light_curves.systematic,
+        published=recipe.features,
         seed=options.seed,
         progress=progress,
     )
@@ -157,6 +158,7 @@ def fit_model(
         options.seed,
         recipe.matches,
         recipe.posteriors,
+        recipe.features.classifier if recipe.features else None,
     )
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
@@ -252,7 +254,7 @@ def _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe) -> d
 
     pooled = probabilities(pool.terms(full, size))
     weighted = pool.terms(full, size)
-    chain = [name for name in weighted if name in (TRAINED, *GENERATIVE.values())]
+    chain = [name for name in weighted if name in (TRAINED, FEATURES, *GENERATIVE.values())]
     null, _ = metrics.ece_null(pooled[known], np.random.default_rng(0))
     return {
         "n_objects": n,

@@ -11,11 +11,13 @@ from bayesclass.calibration import ConformalSets
 from bayesclass.containers import ModelError
 from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
+from bayesclass.feature_expert import FeatureExpert
 from bayesclass.fitting import Fitted
 from bayesclass.novelty import NoveltyScale
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
 from bayesclass.representation import Representation, runtime_streams
+from bayesclass.tree_ensemble import TreeEnsemble
 from structurefn.density import Density
 from structurefn.grids import Grid
 from structurefn.kernel_features import KernelFeatures
@@ -59,6 +61,9 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
         parts |= {"theta": trained.theta, "draws": trained.draws}
         for name, values in parts.items():
             arrays[f"kernel/{name}"] = values.astype(np.float16 if name in HALF else np.float32)
+    if experts.published is not None:
+        arrays["features/log_train"] = experts.published.log_train
+        arrays |= {f"features/{k}": v for k, v in experts.published.trees.to_arrays().items()}
     meta, of_context = fitted.context.to_arrays()
     return manifest | meta, arrays | of_context
 
@@ -104,6 +109,10 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
         whitening = None if whitening is None else whitening.astype(np.float32)
         kernel = KernelFeatures(**parts, whitening=whitening, gamma=manifest["kernel"]["gamma"])
         trained = KernelLogistic(arrays["kernel/theta"], arrays["kernel/draws"].astype(np.float32))
+    published = None
+    if recipe.features is not None:
+        trees = {k.removeprefix("features/"): v for k, v in arrays.items() if k.startswith("features/")}
+        published = FeatureExpert(TreeEnsemble.from_arrays(trees), trees["log_train"])
     fitted = Fitted(
         representation=Representation(
             streams,
@@ -112,8 +121,9 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
             manifest["scales"],
             kernel,
             recipe.light_curves.systematic,
+            recipe.features,
         ),
-        experts=LightCurveExperts(streams, densities, trained, arrays["experts/log_train"]),
+        experts=LightCurveExperts(streams, densities, trained, arrays["experts/log_train"], published),
         context=ContextExpert.from_arrays(manifest, arrays),
         pool=Pool.from_dict(manifest["pool"]),
         sets=ConformalSets.from_dict(manifest["sets"]),

@@ -20,6 +20,7 @@ from bayesclass.recipe_schema import (
     STREAM_KINDS,
     STREAM_OPTIONS,
     ClassSpec,
+    FeatureSpec,
     FitSpec,
     LightCurveSpec,
     MatchSpec,
@@ -35,6 +36,7 @@ __all__ = [
     "STREAM_KINDS",
     "STREAM_OPTIONS",
     "ClassSpec",
+    "FeatureSpec",
     "FitSpec",
     "LightCurveSpec",
     "MatchSpec",
@@ -56,6 +58,7 @@ _KEYS = (
     "evidence",
     "matches",
     "network",
+    "features",
     "fit",
 )
 
@@ -84,6 +87,8 @@ class Recipe:
         As written; `edges` has those that are implied as well.
     fit : FitSpec
     matches : tuple of MatchSpec
+    features : FeatureSpec or None
+        The expert on published features, if there is one.
     """
 
     name: str
@@ -95,6 +100,7 @@ class Recipe:
     network: NetworkEdges = field(default_factory=NetworkEdges)
     fit: FitSpec = field(default_factory=FitSpec)
     matches: tuple[MatchSpec, ...] = ()
+    features: FeatureSpec | None = None
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike) -> Recipe:
@@ -156,6 +162,7 @@ class Recipe:
             network=network,
             fit=parts.read_fit(top),
             matches=matches,
+            features=parts.read_features(top),
         )
         try:
             recipe.posteriors  # noqa: B018 (which leaves their columns belong to is checked here)
@@ -175,6 +182,7 @@ class Recipe:
             "evidence": [parts.write_evidence(spec) for spec in self.evidence],
             **write_matches(self.matches),
             "network": write_network(self.network),
+            **({"features": dict(vars(self.features))} if self.features else {}),
             "fit": dict(vars(self.fit)),
         }
 

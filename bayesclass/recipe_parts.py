@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bayesclass.recipe_schema import (
     CLASS_NODE,
+    FEATURE_CLASSIFIERS,
     PAIR_STREAM_KINDS,
     PHOTOMETRY,
     QUANTITIES,
     STREAM_KINDS,
     STREAM_OPTIONS,
     ClassSpec,
+    FeatureSpec,
     FitSpec,
     LightCurveSpec,
     StreamSpec,
@@ -189,6 +191,20 @@ def read_evidence(top: Section, taken: list[str]) -> tuple[EvidenceSpec, ...]:
             raise RecipeError(f"{section.source}: {section.path}: {error}") from None
         specs.append(spec)
     return tuple(specs)
+
+
+def read_features(top: Section) -> FeatureSpec | None:
+    """Read [features]; None where the recipe has no such table."""
+    if "features" not in top:
+        return None
+    section = top.table("features", ("classifier", "context", "period"))
+    chosen = {}
+    for key in ("context", "period"):
+        chosen[key] = section.get(key, "true or false", False)
+        if not isinstance(chosen[key], bool):
+            section.fail(key, "must be true or false", chosen[key])
+    classifier = section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier)
+    return FeatureSpec(classifier, **chosen)
 
 
 def read_fit(top: Section) -> FitSpec:

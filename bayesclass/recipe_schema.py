@@ -34,6 +34,7 @@ QUANTITIES = ("mag", "flux")
 PHOTOMETRY = ("difference", "total")
 CLASS_NODE = "class"
 LEARN_METHODS = ("tree", "hill-climb")
+FEATURE_CLASSIFIERS = ("gradient boosting", "random forest", "extra trees")
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,24 @@ class MatchSpec:
     scatter: float = 1.0
     shared_scatter: bool = False
     title: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The expert on published light-curve features.
+
+    Attributes
+    ----------
+    classifier : {"gradient boosting", "random forest", "extra trees"}
+    context : bool
+        Whether the evidence columns are among its features too.
+    period : bool
+        Whether peaks of the periodogram are.
+    """
+
+    classifier: str = "gradient boosting"
+    context: bool = False
+    period: bool = False
 
 
 @dataclass(frozen=True)

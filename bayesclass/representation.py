@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bayesclass.light_curve_features import light_curve_features
 from bayesclass.progress import Progress
-from bayesclass.recipe_schema import StreamSpec
+from bayesclass.recipe_schema import FeatureSpec, StreamSpec
 from context.evidence import EvidenceTable, State
 from structurefn.contrast import count_contrast
 from structurefn.counting import count_events
@@ -36,12 +37,14 @@ class Described(NamedTuple):
     features: np.ndarray | None  # (n, n_features + 1) kernel features; None without trained streams
     counts: dict[str, np.ndarray]  # stream -> (n, *grid.shape), generative kinds only
     n_detections: np.ndarray  # (n,)
+    table: np.ndarray | None = None  # (n, n_columns) published features; None without their expert
 
     def take(self, rows: np.ndarray) -> Described:
         """Choose objects."""
         features = None if self.features is None else self.features[rows]
         counts = {name: count[rows] for name, count in self.counts.items()}
-        return Described(features, counts, self.n_detections[rows])
+        table = None if self.table is None else self.table[rows]
+        return Described(features, counts, self.n_detections[rows], table)
 
 
 def runtime_streams(specs: tuple[StreamSpec, ...]) -> tuple[Stream, ...]:
@@ -86,6 +89,8 @@ class Representation:
         On the maps of the trained streams; None for a recipe without any.
     systematic : float
         Added in quadrature to every error [mag].
+    published : FeatureSpec or None
+        Which published features are computed.
     """
 
     streams: tuple[Stream, ...]
@@ -94,6 +99,7 @@ class Representation:
     scales: dict[str, float]
     kernel: KernelFeatures | None
     systematic: float = 0.0
+    published: FeatureSpec | None = None
 
     @classmethod
     def fit(
@@ -106,6 +112,7 @@ class Representation:
         night: float = 0.0,
         softening: dict[str, float] | None = None,
         systematic: float = 0.0,
+        published: FeatureSpec | None = None,
         seed: int = 0,
         progress: Progress | None = None,
     ) -> tuple[Representation, Described]:
@@ -119,11 +126,11 @@ class Representation:
             The versions of one object share one unit.
         evidence : EvidenceTable, optional
             Of the same objects in the same order, for streams with a reference.
-        night, softening, systematic, seed
+        night, softening, systematic, published, seed
             As in the attributes.
         progress : callable, optional
         """
-        blind = cls(streams, night, softening or {}, {}, None, systematic)
+        blind = cls(streams, night, softening or {}, {}, None, systematic, published)
         maps, counts = blind._maps_and_counts(light_curves, evidence, progress)
         scales = {name: map_scale(values, weights) for name, values in maps.items()}
         blind = replace(blind, scales=scales)
@@ -133,13 +140,27 @@ class Representation:
             kernel = KernelFeatures.fit(stacked, weights, seed=seed)
             features = kernel.features(stacked)
         fitted = replace(blind, kernel=kernel)
-        return fitted, Described(features, counts, light_curves.n_detections)
+        table = fitted._table(light_curves, evidence)
+        return fitted, Described(features, counts, light_curves.n_detections, table)
 
     def describe(self, light_curves: LightCurves, evidence: EvidenceTable | None = None) -> Described:
         """Describe a batch of light curves, fluxes or magnitudes; evidence as in `fit`."""
         maps, counts = self._maps_and_counts(light_curves, evidence, None)
         features = None if self.kernel is None else self.kernel.features(self._stack(maps))
-        return Described(features, counts, light_curves.n_detections)
+        table = self._table(light_curves, evidence)
+        return Described(features, counts, light_curves.n_detections, table)
+
+    def _table(self, light_curves: LightCurves, evidence: EvidenceTable | None) -> np.ndarray | None:
+        """Compute published features and, where asked for, the evidence columns with their states."""
+        if self.published is None:
+            return None
+        table = light_curve_features(light_curves, period=self.published.period)
+        if not self.published.context or evidence is None:
+            return table
+        columns = evidence.columns.values()
+        values = [np.where(column.measured, column.value, np.nan) for column in columns]
+        states = [column.state.astype(np.float32) for column in columns]
+        return np.column_stack([table, *values, *states]).astype(np.float32)
 
     def _maps_and_counts(self, light_curves, evidence, progress):
         magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)

@@ -41,6 +41,7 @@ class Sample(NamedTuple):
     seed: int
     matches: tuple[MatchSpec, ...] = ()
     posteriors: tuple[tuple[PosteriorSpec, np.ndarray], ...] = ()
+    classifier: str | None = None  # of the published features
 
 
 class HeldOut(NamedTuple):
@@ -76,6 +77,7 @@ def fit_parts(
         sample.weights[rows],
         sample.owner[rows],
         precision=precision,
+        classifier=sample.classifier,
         n_draws=n_draws,
         seed=sample.seed,
     )

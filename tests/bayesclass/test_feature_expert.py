@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from bayesclass.feature_expert import CLASSIFIERS, FeatureExpert
+
+
+def sample(rng, n=1200):
+    label = rng.choice(3, n, p=[0.6, 0.3, 0.1])
+    table = rng.normal(size=(n, 4)) + np.eye(3, 4)[label] * 2.0
+    return table.astype(np.float32), label
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_evidence_is_the_posterior_over_the_training_frequencies(classifier):
+    rng = np.random.default_rng(0)
+    table, label = sample(rng)
+    allowed = np.eye(3, dtype=bool)[label]
+    expert = FeatureExpert.fit(table, allowed, np.ones(len(label)), classifier=classifier)
+    fresh, truth = sample(rng, 4000)
+    evidence = expert.evidence(fresh)
+    # Exactly right values are known: unit Gaussians, two apart.
+    exact = 2.0 * fresh[:, :3] + np.log([0.6, 0.3, 0.1])
+    exact -= np.logaddexp.reduce(exact, axis=1, keepdims=True)
+    posterior = evidence + expert.log_train
+    posterior -= np.logaddexp.reduce(posterior, axis=1, keepdims=True)
+    right = np.arange(len(truth)), truth
+    assert -posterior[right].mean() < -exact[right].mean() + 0.2
+    assert np.exp(expert.log_train) == pytest.approx([0.6, 0.3, 0.1], abs=0.05)
+    assert np.isfinite(evidence).all()
+
+
+def test_a_weight_is_as_many_rows():
+    rng = np.random.default_rng(1)
+    table, label = sample(rng, 400)
+    allowed, weights = np.eye(3, dtype=bool)[label], np.where(label == 2, 3.0, 1.0)
+    expert = FeatureExpert.fit(table, allowed, weights, classifier="gradient boosting")
+    shares = np.bincount(label, weights) + 0.5
+    assert np.exp(expert.log_train) == pytest.approx(shares / shares.sum())
+
+
+def test_partial_labels_teach_nothing_and_absent_classes_stay_possible():
+    rng = np.random.default_rng(2)
+    table, label = sample(rng, 500)
+    allowed = np.eye(4, dtype=bool)[label]
+    partial = np.ones((50, 4), dtype=bool)
+    more = rng.normal(size=(50, 4)).astype(np.float32)
+    alone = FeatureExpert.fit(table, allowed, np.ones(500))
+    both = FeatureExpert.fit(np.vstack([table, more]), np.vstack([allowed, partial]), np.ones(550))
+    assert np.array_equal(alone.evidence(table), both.evidence(table))
+    assert np.isfinite(alone.evidence(table)).all()
