@@ -279,12 +279,20 @@ class Classifier:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a model directory: JSON and plain arrays, whole or not at all."""
+        """Write a model directory: JSON and plain arrays, whole or not at all.
+
+        Draws of pooled tables of this fit go beside, as inference/<evidence>.nc (ArviZ's InferenceData);
+        `bayesclass.pooling_storage.load_inference_data` reads them.
+        """
         from bayesclass.model_io import pack
         from bayesclass.storage import save_model
 
         manifest, arrays = pack(self.fitted, self.recipe, self.summary)
         save_model(path, manifest, arrays)
+        for name, table in self.fitted.context.network.pooled.items():
+            from bayesclass.pooling_storage import save_inference_data
+
+            save_inference_data(path, name, table.to_inference_data())
 
     @classmethod
     def load(cls, name_or_path: str | os.PathLike) -> Classifier:

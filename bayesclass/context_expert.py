@@ -126,9 +126,10 @@ class ContextExpert:
 
     @property
     def summary(self) -> dict:
-        """What was learned of nearest sources: catalogue -> leaf -> probability of a counterpart."""
+        """What was learned of nearest sources (leaf -> probability of a counterpart) and of pooled tables."""
         leaves = self.network.spec.class_states
-        return {
+        pooled = self.network.summary.get("pooled", {})
+        return {f"{name}_pooling": values for name, values in pooled.items()} | {
             f"{match.name}_counterparts": {
                 leaf: round(float(a), 4) for leaf, a in zip(leaves, match.model.probability, strict=True)
             }

@@ -129,6 +129,7 @@ def fit_model(
         joint=recipe.network.joint,
         densities=recipe.network.densities,
         tables=recipe.network.tables,
+        tree=recipe.classes.nodes,
         latent=recipe.network.latent,
         missing_cells=recipe.network.missing_cells,
     )

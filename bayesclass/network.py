@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,10 +16,14 @@ from bayesclass.joint_density_fit import JointSample, draw_joint
 from bayesclass.network_evaluate import evaluate, network_structure
 from bayesclass.network_fit import check_labels, learn
 from bayesclass.network_parameters import NodeCounts, NodeParameters, choose_densities
+from bayesclass.network_pooling import pool_nodes
 from bayesclass.network_queries import hidden, node_posterior
 from bayesclass.network_spec import LATENT, JointSpec, LatentSpec, NetworkError, NetworkSpec
 from bayesclass.nodes import MISSING, Encoded, EvidenceNode
 from context.evidence import EvidenceTable
+
+if TYPE_CHECKING:
+    from bayesclass.pooling import PooledTable
 
 __all__ = ["BayesianNetwork", "JointSpec", "LatentSpec", "NetworkError", "NetworkSpec"]
 
@@ -96,6 +101,8 @@ class BayesianNetwork:
         NetworkError
             An edge that is not possible; shapes that differ; a row without an allowed leaf; weights that are
             negative, not finite or all zero; no object.
+        PoolingError
+            Sampling of a pooled table that did not converge.
 
         Notes
         -----
@@ -135,7 +142,7 @@ class BayesianNetwork:
             seed=seed,
             expected=spec.missing_cells == "expected",
         )
-        counts = learned.counts
+        counts, pooled = pool_nodes(spec, nodes, parents, learned.counts, seed=seed)
         summary = {
             "n_objects": len(allowed),
             "n_partial_labels": int((allowed.sum(axis=1) > 1).sum()),
@@ -150,6 +157,7 @@ class BayesianNetwork:
                 for name, node in every.items()
                 if node.grid is not None
             },
+            **({"pooled": pooled} if pooled else {}),
             "learning": {"steps": len(learned.gains), "ending": learned.ending, "path": list(learned.path)},
         }
         parameters = {name: counts[name].parameters(node) for name, node in nodes.items()}
@@ -163,6 +171,12 @@ class BayesianNetwork:
     def structure(self) -> Structure:
         """Static structure for inference: class first, then the evidence."""
         return network_structure(self.spec, self.nodes, self.parents)
+
+    @property
+    def pooled(self) -> dict[str, PooledTable]:
+        """Tables that were pooled by sampling, by node; none for a network that was read from a file."""
+        found = {name: counts.states for name, counts in (self._counts or {}).items()}
+        return {name: table for name, table in found.items() if self.nodes[name].table == "pooled"}
 
     def log_likelihood(self, evidence: EvidenceTable) -> np.ndarray:
         """Compute log p(evidence | class); the class prior is not included.
@@ -272,7 +286,7 @@ class BayesianNetwork:
         return node_posterior(self, evidence, node, class_log=class_log, hide_own=hide_own)
 
     def draw(self, rng: np.random.Generator, n_draws: int) -> tuple[Draw, ...]:
-        """Draw parameters from their posterior: Dirichlet for tables, Gaussian processes for kernel densities.
+        """Draw parameters from their posterior: Dirichlet for tables, Gaussian processes for kernels.
 
         Returns
         -------

@@ -135,6 +135,7 @@ def to_arrays(network: FittedNetwork) -> tuple[dict, dict[str, np.ndarray]]:
         "missing_cells": network.spec.missing_cells,
         "densities": dict(network.spec.densities),
         "tables": dict(network.spec.tables),
+        "tree": {node: list(members) for node, members in network.spec.tree.items()},
         "n_draws": len(network.draws),
         "summary": network.summary,
     }
@@ -166,6 +167,7 @@ def from_arrays(meta: dict, arrays: dict[str, np.ndarray]) -> dict:
         missing_cells=meta.get("missing_cells", "available"),
         densities=meta.get("densities", {}),
         tables=meta.get("tables", {}),
+        tree=meta.get("tree", {}),
     )
     nodes, parents, parameters = {}, {}, {}
     draws = tuple({} for _ in range(meta["n_draws"]))

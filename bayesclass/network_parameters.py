@@ -204,16 +204,10 @@ def _noisy_or(node, shape, counts, class_counts) -> Estimate:
     return noisy_or_table(counts, class_counts, sizes=shape[1:] if with_class else shape, on=on)
 
 
-def _pooled(node, shape, counts, class_counts) -> Estimate:
-    # PyMC takes seconds to import, and few networks ask for it.
-    from bayesclass.pooling import pool_table
-
-    return pool_table(counts, class_counts, seed=0)
-
-
-# How a table of states is estimated, by name: (node, shape of the parents, counts, counts by class).
+# How a table of states is estimated, by name: (node, shape of the parents, counts, counts by class). Pooled
+# tables begin as Dirichlet ones; `network_pooling` samples them once the counts are final.
 ESTIMATORS: dict[str, Callable[..., Estimate]] = {
     "dirichlet": _dirichlet,
     "noisy-or": _noisy_or,
-    "pooled": _pooled,
+    "pooled": _dirichlet,
 }

@@ -108,6 +108,8 @@ class NetworkSpec:
     densities, tables : mapping of str to str
         Families of densities and ways to estimate tables, by column (`EvidenceNode.density`, `.table`);
         kernels and Dirichlet tables where a column is not named.
+    tree : mapping of str to tuple of str
+        Inner nodes of the class tree and their members, along which pooled tables are pooled.
 
     Raises
     ------
@@ -127,10 +129,12 @@ class NetworkSpec:
     missing_cells: str = "expected"
     densities: Mapping[str, str] = field(default_factory=dict, hash=False)
     tables: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tree: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self):
         object.__setattr__(self, "densities", dict(self.densities))
         object.__setattr__(self, "tables", dict(self.tables))
+        object.__setattr__(self, "tree", {node: tuple(own) for node, own in self.tree.items()})
         object.__setattr__(self, "joint", tuple(self.joint))
         object.__setattr__(self, "latent", tuple(self.latent))
         object.__setattr__(self, "class_states", tuple(self.class_states))

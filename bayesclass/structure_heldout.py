@@ -94,6 +94,7 @@ class HeldOutLoss:
                 joint=() if block is None else (block,),
                 densities={name: own for name, own in self.spec.densities.items() if name in columns},
                 tables={name: own for name, own in self.spec.tables.items() if name in columns},
+                tree=self.spec.tree,
                 # Quick, and as good for saying whether an edge helps.
                 missing_cells="available",
             )
