@@ -88,7 +88,8 @@ def test_density_is_that_of_scipy_up_to_a_constant_and_its_gradient_is_right(see
     counts = rng.poisson(rng.choice([0.3, 4.0, 60.0]), size=(2, 4, 3)).astype(float)
     size = 1 + 2 + tree.n_levels + 3 * len(tree.names)
     points = 0.4 * rng.normal(size=(2, size))
-    points[:, [0, *range(3, 3 + tree.n_levels)]] += 3.0
+    # At small concentrations a probability may be an exact zero, which scipy does not take.
+    points[:, [0, *range(3, 3 + tree.n_levels)]] += 4.0
     data = _data(counts, tree, 0.7)
     found = [value_and_gradient(point, *data)[0] for point in points]
     expected = [log_density(point, 0.7, counts, tree) for point in points]
@@ -229,7 +230,7 @@ def test_concentrations_of_a_simulation_are_recovered(kappa):
 def test_simulation_based_calibration():
     """Ranks of the truth among draws are uniform (Talts et al. 2018, arXiv 1804.06788)."""
     rng = np.random.default_rng(17)
-    n_fits, n_ranks, ranks = 100, 19, {"kappa": [], "level": [], "mu": [], "table": []}
+    n_fits, n_ranks, ranks = 40, 19, {"kappa": [], "level": [], "mu": [], "table": []}
     for seed in range(n_fits):
         m, level = np.log(30) + 1.5 * rng.normal(size=2)
         kappa = np.exp(m + pooling.SPREAD * rng.normal(size=2))
