@@ -15,15 +15,16 @@ FLOOR = 1e-3
 
 
 def _boosting(seed: int):
+    # Leaves hold some ten objects in their versions; smaller ones learn single objects.
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        max_iter=200,
-        learning_rate=0.05,
-        l2_regularization=5.0,
-        min_samples_leaf=30,
-        max_leaf_nodes=10,
-        max_features=0.4,
+        max_iter=150,
+        learning_rate=0.04,
+        l2_regularization=20.0,
+        min_samples_leaf=100,
+        max_leaf_nodes=8,
+        max_features=0.3,
         early_stopping=False,
         random_state=seed,
     )

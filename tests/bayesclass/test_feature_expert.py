@@ -1,7 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from bayesclass import Classifier
 from bayesclass.feature_expert import CLASSIFIERS, FeatureExpert
+from bayesclass.recipe import FeatureSpec, Recipe, RecipeError
 
 
 def sample(rng, n=1200):
@@ -48,3 +52,38 @@ def test_partial_labels_teach_nothing_and_absent_classes_stay_possible():
     both = FeatureExpert.fit(np.vstack([table, more]), np.vstack([allowed, partial]), np.ones(550))
     assert np.array_equal(alone.evidence(table), both.evidence(table))
     assert np.isfinite(alone.evidence(table)).all()
+
+
+def test_a_recipe_with_features_is_fitted_stored_and_explained(tiny_classifier, tmp_path):
+    plain = tiny_classifier.classifier.recipe
+    wanted = FeatureSpec(classifier="extra trees", context=True, period=True)
+    recipe = Recipe.from_dict(replace(plain, features=wanted).to_dict())
+    assert recipe.features == wanted
+    classifier = Classifier(recipe).fit(tiny_classifier.light_curves, tiny_classifier.objects)
+    posterior = classifier.classify(tiny_classifier.light_curves, tiny_classifier.objects)
+    assert "features" in posterior.reasons
+    assert "features" in posterior.light_curve_pieces
+    unseen = posterior.n_detections == 0
+    assert unseen.any()
+    assert not posterior.reasons["features"][unseen].any()
+    assert np.abs(posterior.reasons["features"][~unseen]).max() > 0.01
+    classifier.save(tmp_path / "model")
+    back = Classifier.load(tmp_path / "model")
+    again = back.classify(tiny_classifier.light_curves, tiny_classifier.objects)
+    assert again.probability == pytest.approx(posterior.probability, abs=0.02)
+    assert again.reasons["features"] == pytest.approx(posterior.reasons["features"], abs=1e-4)
+    assert "features" not in tiny_classifier.classifier.fitted.pool.experts
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"classifier": "svm"}, "features.classifier must be"),
+        ({"period": 1}, "features.period must be true or false"),
+        ({"contexts": True}, "did you mean context"),
+    ],
+)
+def test_bad_tables_are_refused(tiny_classifier, table, message):
+    written = tiny_classifier.classifier.recipe.to_dict()
+    with pytest.raises(RecipeError, match=message):
+        Recipe.from_dict({**written, "features": table})
