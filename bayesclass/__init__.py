@@ -22,7 +22,7 @@ _HOME = {
     "PooledTable": "bayesclass.pooling",
     "pool_table": "bayesclass.pooling",
     "RegionPrior": "bayesclass.sky_prior",
-    "ObjectPrior": "bayesclass.priors",
+    "ObjectPrior": "bayesclass.object_prior",
     "PosteriorSpec": "bayesclass.virtual_posteriors",
 }
 __all__ = [

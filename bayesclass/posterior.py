@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesclass.explanation import Explanation, explain_row
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.posterior_checks import (
     PosteriorError,
     UnknownObjectError,
@@ -20,7 +21,7 @@ from bayesclass.posterior_checks import (
     unknown_object,
 )
 from bayesclass.posterior_export import dataset, inference_data
-from bayesclass.priors import ObjectPrior, Prior
+from bayesclass.priors import Prior
 from bayesclass.reweighting import reweight
 from bayesclass.taxonomy import Taxonomy
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.posterior_checks import PosteriorError
-from bayesclass.priors import ObjectPrior, Prior
+from bayesclass.priors import Prior
 
 if TYPE_CHECKING:
     from bayesclass.posterior import Posterior

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.pooling import PooledTable, PoolingError, pool_table
-from bayesclass.priors import PSEUDO_COUNT, ObjectPrior, Prior
+from bayesclass.priors import PSEUDO_COUNT, Prior
 
 __all__ = ["RegionPrior", "label_counts", "latitude_regions"]
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.pooling import PoolingError
 from bayesclass.posterior import Posterior
 from bayesclass.posterior_checks import PosteriorError
-from bayesclass.priors import ObjectPrior, Prior, PriorError
+from bayesclass.priors import Prior, PriorError
 from bayesclass.sky_prior import RegionPrior, label_counts, latitude_regions
 from bayesclass.taxonomy import Taxonomy
 
