@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -104,7 +104,10 @@ class ContextExpert:
                 # Draws are worth their time for the last fit alone.
                 options["n_draws"] = 0 if left else n_draws
                 rows = weights[table.owner] * share
-                network = BayesianNetwork.fit(spec, table.rows, allowed[table.owner], rows, **options)
+                tables = {name: own for name, own in spec.tables.items() if not left or own != "pooled"}
+                network = BayesianNetwork.fit(
+                    replace(spec, tables=tables), table.rows, allowed[table.owner], rows, **options
+                )
                 if left:
                     whole, own = (network.log_likelihood(part) for part in (table.rows, table.own_rows))
                     share = given_labels(table, whole, own, network.class_frequency, allowed)

@@ -80,11 +80,24 @@ class FeatureExpert:
             The versions of one object share one unit.
         classifier : {"gradient boosting", "random forest", "extra trees"}
         seed : int
+
+        Raises
+        ------
+        ValueError
+            Fewer than two classes have a light curve.
         """
         n_classes = allowed.shape[1]
         one = allowed.sum(axis=1) == 1
         label = allowed[one].argmax(axis=1)
+        if len(np.unique(label)) < 2:
+            raise ValueError(
+                "The expert on published features needs light curves of two or more classes, found "
+                f"{len(label)} labelled ones of {len(np.unique(label))}: label more, or leave [features] out "
+                "of the recipe."
+            )
         model = CLASSIFIERS[classifier](seed)
+        # Columns without any value split nothing, but scikit-learn refuses them.
+        table = np.where(np.isfinite(table).any(axis=0), table, np.float32(0.0))
         # Versions of an object weigh as much as they are many: the settings count rows, not objects.
         weight = weights[one] / weights[one].mean()
         model.fit(table[one], label, sample_weight=weight)

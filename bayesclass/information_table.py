@@ -11,6 +11,7 @@ import pandas as pd
 from bayesclass.fitting import Fitted
 from bayesclass.information import tell
 from bayesclass.information_states import StateLikelihoods
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.pool_terms import PoolTerms, pool_terms
 from bayesclass.priors import Prior
 from bayesclass.recipe import Recipe
@@ -48,7 +49,7 @@ def value_of_information(
     light_curves: LightCurves,
     evidence: EvidenceTable,
     *,
-    prior: Prior | None = None,
+    prior: Prior | ObjectPrior | None = None,
     densities: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Compute, for each object and each piece of evidence it lacks, what measuring that would tell.
@@ -76,14 +77,16 @@ def value_of_information(
         A density of a catalogue that is not among the recipe's matches, or that is negative or not finite.
     """
     densities = _checked(densities, recipe)
-    log_ratio = np.zeros(len(recipe.taxonomy.leaves))
+    leaves = recipe.taxonomy.leaves
+    log_ratio = np.zeros((light_curves.n_objects, len(leaves)))
     if prior is not None:
+        probability, _, row = prior.of_objects(light_curves.object_id, leaves)
         with np.errstate(divide="ignore"):
-            log_ratio = np.log(prior.in_order(recipe.taxonomy.leaves)) - fitted.pool.log_prior
+            log_ratio = (np.log(probability) - fitted.pool.log_prior)[row]
     rows: list[tuple] = []
     for start in range(0, light_curves.n_objects, BLOCK):
         index = np.arange(start, min(start + BLOCK, light_curves.n_objects))
-        few = _Few(fitted, recipe, light_curves.take_objects(index), evidence.take(index), log_ratio)
+        few = _Few(fitted, recipe, light_curves.take_objects(index), evidence.take(index), log_ratio[index])
         for spec in recipe.evidence:
             rows += few.column(spec)
         for spec in recipe.matches:
@@ -121,13 +124,13 @@ class _Few:
         self.classes, self.log_ratio = np.array(recipe.taxonomy.leaves), log_ratio
         pooled = pool_terms(fitted, light_curves, evidence)
         self.weight = fitted.pool.weight(CONTEXT, pooled.sizes[CONTEXT])[:, None]
-        self.log_apart = self._without_context(pooled)
+        self.log_apart = self._without_context(pooled, log_ratio)
         self.log_now = self.log_apart + pooled.terms[CONTEXT]
         self.best = self.classes[self.log_now.argmax(axis=1)]
 
-    def _without_context(self, pooled: PoolTerms) -> np.ndarray:
-        terms = (values for name, values in pooled.terms.items() if name != CONTEXT)
-        return sum(terms, self.log_ratio)
+    @staticmethod
+    def _without_context(pooled: PoolTerms, log_ratio: np.ndarray) -> np.ndarray:
+        return sum((values for name, values in pooled.terms.items() if name != CONTEXT), log_ratio)
 
     def column(self, spec: EvidenceSpec) -> list[tuple]:
         """Return rows of the result for one evidence column."""
@@ -204,7 +207,9 @@ class _Few:
             )
             evidence = replace(evidence, columns=evidence.columns | {name: column})
             pooled = pool_terms(self.fitted, self.light_curves.take_objects(every), evidence)
-            result[start : start + together] = self._without_context(pooled).reshape(len(some), n, -1)
+            log_ratio = np.tile(self.log_ratio[index], (len(some), 1))
+            apart = self._without_context(pooled, log_ratio)
+            result[start : start + together] = apart.reshape(len(some), n, -1)
         return result
 
 

@@ -146,12 +146,14 @@ def _allocate(sample, parameters: JointParameters, rng) -> _Allocated:
     flat, value = np.zeros(n, int), sample.value.copy()
     hidden = (~sample.measured | (sample.error > 0)).any(axis=1)
     with np.errstate(divide="ignore"):
-        log_shares = np.log(sample.shares)
+        log_shares = np.log(sample.shares)[:, :, None]
     for rows in blocks(n):
         seen = sample.measured[rows]
         got = marginals(sample.value[rows], sample.error[rows], seen, parameters.mean, parameters.covariance)
         joint = got.log_density + log_states(parameters.log_none, seen, sample.none[rows])
-        joint = joint[:, None, :] + parameters.log_weight + log_shares[rows][:, :, None]
+        joint = joint[:, None, :] + parameters.log_weight
+        # Shares are posteriors of the class, this block's word included: only the state is left to infer.
+        joint = joint - logsumexp(joint, axis=2, keepdims=True) + log_shares[rows]
         joint = joint.reshape(len(seen), -1)
         total = np.exp(joint - joint.max(axis=1, keepdims=True)).cumsum(axis=1)
         # 1 - random() is never zero, so that nothing of zero probability is chosen.

@@ -198,15 +198,14 @@ def _sums(sample: JointSample, parameters: JointParameters, responsibilities=Non
     by_class, first = np.zeros((n_classes, n_states)), np.zeros((n_states, n_columns))
     second = np.zeros((n_states, n_columns, n_columns))
     none, measured = np.zeros_like(first), np.zeros_like(first)
-    with np.errstate(divide="ignore"):
-        log_shares = np.log(sample.shares)
     for rows in blocks(len(sample.value)):
         seen = sample.measured[rows]
         got = marginals(sample.value[rows], sample.error[rows], seen, parameters.mean, parameters.covariance)
         if responsibilities is None:
             joint = got.log_density + log_states(parameters.log_none, seen, sample.none[rows])
-            joint = joint[:, None, :] + parameters.log_weight + log_shares[rows][:, :, None]
-            joint = np.exp(joint - logsumexp(joint, axis=(1, 2), keepdims=True))
+            # Shares are posteriors of the class, this block's word included: only the state is left to infer.
+            joint = joint[:, None, :] + parameters.log_weight
+            joint = np.exp(joint - logsumexp(joint, axis=2, keepdims=True)) * sample.shares[rows][:, :, None]
         else:
             joint = sample.shares[rows][:, :, None] * responsibilities[rows][:, None, :]
         joint = joint * sample.weights[rows, None, None]

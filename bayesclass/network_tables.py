@@ -112,7 +112,9 @@ class Smoothed:
             # The process is about the table without interaction, which is itself uncertain.
             by_class, others, pooled = self.above
             mean = _without_interaction(by_class.draw(rng), others.draw(rng), pooled.table)
-            shift = (np.log(mean) - np.log(self.mean)).reshape(len(self.mean), -1)
+            # Where objects of its own tell the shape, the table above says no more.
+            damped = self.kappa / (self.kappa + self.counts.sum(axis=0).ravel())
+            shift = damped * (np.log(mean) - np.log(self.mean)).reshape(len(self.mean), -1)
         drawn = self._density.draw(rng, shift)
         # Objects of a kind not yet met: a share that shrinks as objects come, distributed as in `mean`.
         elsewhere = rng.beta(NEW_KIND, 1.0 + self.counts.sum(axis=0).ravel())

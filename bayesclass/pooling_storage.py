@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from bayesclass.containers import ModelError
 from bayesclass.pooling_model import quiet
@@ -24,7 +24,7 @@ def save_inference_data(model: str | os.PathLike, name: str, inference_data) -> 
     model : path
         A model directory; saving the model there again removes what was beside it.
     name : str
-        Such as the evidence node's; letters, digits, blanks, ".", "_" and "-".
+        Such as the evidence node's; signs that a file's name should not have are quoted.
     inference_data : arviz.InferenceData, or xarray.DataTree where ArviZ is 1.0 or later
 
     Returns
@@ -35,7 +35,7 @@ def save_inference_data(model: str | os.PathLike, name: str, inference_data) -> 
     Raises
     ------
     ModelError
-        If there is no model, the name can't be a file's, or writing fails.
+        If there is no model, or writing fails.
     """
     target = _file(model, name)
     fresh = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
@@ -64,7 +64,9 @@ def load_inference_data(model: str | os.PathLike, name: str):
     """
     target = _file(model, name)
     if not target.is_file():
-        there = ", ".join(sorted(path.stem for path in target.parent.glob("*.nc"))) or "there is none"
+        there = (
+            ", ".join(sorted(unquote(path.stem) for path in target.parent.glob("*.nc"))) or "there is none"
+        )
         raise ModelError(
             f"The model {model} must have draws of {name!r}, but has: {there}; name one of these."
         )
@@ -87,6 +89,4 @@ def _file(model: str | os.PathLike, name: str) -> Path:
     model = Path(model)
     if not (model / MANIFEST_FILE).is_file():
         raise ModelError(f"Draws are kept beside a model, but {model} is none: save the model first.")
-    if not re.fullmatch(r"[\w\-][\w .\-]*", name):
-        raise ModelError(f"A name of draws must be that of a file, found {name!r}: use letters and digits.")
-    return model / FOLDER / f"{name}.nc"
+    return model / FOLDER / f"{quote(name, safe=' ')}.nc"

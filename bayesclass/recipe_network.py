@@ -81,6 +81,9 @@ def read_network(top: Section, specs: tuple[EvidenceSpec, ...]) -> NetworkEdges:
     if forbidden and learn is None:
         section.fail("forbidden", 'needs learn = "tree" or "hill-climb"', list(forbidden[0]))
     densities, tables = _read_choices(section, specs, taken)
+    for name in (name for name, own in tables.items() if own == "pooled"):
+        if name in alone or not any(child == name and parent != CLASS_NODE for parent, child in edges):
+            section.fail("tables", f"can't pool {name!r}: it needs the class and another parent, as a survey")
     for node in latent:
         if not any(parent == node.name for parent, _ in edges):
             section.fail("latent", f"needs an edge from {node.name!r}: it is learned from its children")

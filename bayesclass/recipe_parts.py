@@ -197,14 +197,11 @@ def read_features(top: Section) -> FeatureSpec | None:
     """Read [features]; None where the recipe has no such table."""
     if "features" not in top:
         return None
-    section = top.table("features", ("classifier", "context", "period"))
-    chosen = {}
-    for key in ("context", "period"):
-        chosen[key] = section.get(key, "true or false", False)
-        if not isinstance(chosen[key], bool):
-            section.fail(key, "must be true or false", chosen[key])
-    classifier = section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier)
-    return FeatureSpec(classifier, **chosen)
+    section = top.table("features", ("classifier", "period"))
+    period = section.get("period", "true or false", False)
+    if not isinstance(period, bool):
+        section.fail("period", "must be true or false", period)
+    return FeatureSpec(section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier), period)
 
 
 def read_fit(top: Section) -> FitSpec:

@@ -143,14 +143,11 @@ class FeatureSpec:
     Attributes
     ----------
     classifier : {"gradient boosting", "random forest", "extra trees"}
-    context : bool
-        Whether the evidence columns are among its features too.
     period : bool
         Whether peaks of the periodogram are.
     """
 
     classifier: str = "gradient boosting"
-    context: bool = False
     period: bool = False
 
 

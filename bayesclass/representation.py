@@ -140,27 +140,20 @@ class Representation:
             kernel = KernelFeatures.fit(stacked, weights, seed=seed)
             features = kernel.features(stacked)
         fitted = replace(blind, kernel=kernel)
-        table = fitted._table(light_curves, evidence)
+        table = fitted._table(light_curves)
         return fitted, Described(features, counts, light_curves.n_detections, table)
 
     def describe(self, light_curves: LightCurves, evidence: EvidenceTable | None = None) -> Described:
         """Describe a batch of light curves, fluxes or magnitudes; evidence as in `fit`."""
         maps, counts = self._maps_and_counts(light_curves, evidence, None)
         features = None if self.kernel is None else self.kernel.features(self._stack(maps))
-        table = self._table(light_curves, evidence)
+        table = self._table(light_curves)
         return Described(features, counts, light_curves.n_detections, table)
 
-    def _table(self, light_curves: LightCurves, evidence: EvidenceTable | None) -> np.ndarray | None:
-        """Compute published features and, where asked for, the evidence columns with their states."""
+    def _table(self, light_curves: LightCurves) -> np.ndarray | None:
         if self.published is None:
             return None
-        table = light_curve_features(light_curves, period=self.published.period)
-        if not self.published.context or evidence is None:
-            return table
-        columns = evidence.columns.values()
-        values = [np.where(column.measured, column.value, np.nan) for column in columns]
-        states = [column.state.astype(np.float32) for column in columns]
-        return np.column_stack([table, *values, *states]).astype(np.float32)
+        return light_curve_features(light_curves, period=self.published.period)
 
     def _maps_and_counts(self, light_curves, evidence, progress):
         magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)

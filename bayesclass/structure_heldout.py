@@ -93,7 +93,10 @@ class HeldOutLoss:
                 class_name=self.spec.class_name,
                 joint=() if block is None else (block,),
                 densities={name: own for name, own in self.spec.densities.items() if name in columns},
-                tables={name: own for name, own in self.spec.tables.items() if name in columns},
+                # Pooled tables are sampled for the final network alone.
+                tables={
+                    name: own for name, own in self.spec.tables.items() if name in columns and own != "pooled"
+                },
                 tree=self.spec.tree,
                 # Quick, and as good for saying whether an edge helps.
                 missing_cells="available",

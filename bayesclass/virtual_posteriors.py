@@ -49,7 +49,8 @@ class PosteriorSpec:
     Raises
     ------
     NetworkError
-        Fewer than two columns, a prior of other classes or not above zero, or a negative weight.
+        Fewer than two columns or one given twice, a prior of other classes or not above zero, or a negative
+        weight.
     """
 
     name: str
@@ -63,6 +64,11 @@ class PosteriorSpec:
             raise NetworkError(
                 f"Posterior {self.name!r} needs two or more columns, found {list(self.columns)}; add the "
                 "others."
+            )
+        if len(set(self.columns.values())) < len(self.columns):
+            raise NetworkError(
+                f"Each class of posterior {self.name!r} must have a column of its own, found "
+                f"{list(self.columns.values())}; name an inner node where classes share one."
             )
         if isinstance(prior, str) and prior not in PRIORS:
             raise NetworkError(

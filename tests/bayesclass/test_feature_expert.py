@@ -56,7 +56,7 @@ def test_partial_labels_teach_nothing_and_absent_classes_stay_possible():
 
 def test_a_recipe_with_features_is_fitted_stored_and_explained(tiny_classifier, tmp_path):
     plain = tiny_classifier.classifier.recipe
-    wanted = FeatureSpec(classifier="extra trees", context=True, period=True)
+    wanted = FeatureSpec(classifier="extra trees", period=True)
     recipe = Recipe.from_dict(replace(plain, features=wanted).to_dict())
     assert recipe.features == wanted
     classifier = Classifier(recipe).fit(tiny_classifier.light_curves, tiny_classifier.objects)
@@ -80,10 +80,21 @@ def test_a_recipe_with_features_is_fitted_stored_and_explained(tiny_classifier, 
     [
         ({"classifier": "svm"}, "features.classifier must be"),
         ({"period": 1}, "features.period must be true or false"),
-        ({"contexts": True}, "did you mean context"),
+        ({"periods": True}, "did you mean period"),
     ],
 )
 def test_bad_tables_are_refused(tiny_classifier, table, message):
     written = tiny_classifier.classifier.recipe.to_dict()
     with pytest.raises(RecipeError, match=message):
         Recipe.from_dict({**written, "features": table})
+
+
+def test_columns_without_values_split_nothing_and_one_class_is_refused():
+    rng = np.random.default_rng(3)
+    table, label = sample(rng, 300)
+    allowed = np.eye(3, dtype=bool)[label]
+    wide = np.column_stack([table, np.full(300, np.nan, np.float32)])
+    found = FeatureExpert.fit(wide, allowed, np.ones(300)).evidence(wide)
+    assert np.isfinite(found).all()
+    with pytest.raises(ValueError, match="two or more classes, found 0 labelled ones of 0"):
+        FeatureExpert.fit(table, np.ones((300, 3), dtype=bool), np.ones(300))

@@ -363,8 +363,10 @@ def test_inference_data_comes_back_from_beside_a_model(fitted, tmp_path):
     assert [path.name for path in (model / "inference").iterdir()] == ["host.nc"]
     with pytest.raises(ModelError, match=r"draws of 'star', but has: host"):
         load_inference_data(model, "star")
-    with pytest.raises(ModelError, match="that of a file"):
-        save_inference_data(model, "../host", made)
+    save_inference_data(model, "W1/W2 (AB)", made)
+    assert load_inference_data(model, "W1/W2 (AB)").posterior.equals(made.posterior)
+    with pytest.raises(ModelError, match=r"but has: W1/W2 \(AB\), host"):
+        load_inference_data(model, "star")
     (model / "inference" / "torn.nc").write_bytes(b"no netCDF")
     with pytest.raises(ModelError, match="whole netCDF file"):
         load_inference_data(model, "torn")
