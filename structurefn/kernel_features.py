@@ -66,7 +66,7 @@ class KernelFeatures:
         seed : int
         """
         rng = np.random.default_rng(seed)
-        if len(maps) > MOST_ROWS:
+        if (weights > 0).sum() > MOST_ROWS:
             chosen = rng.choice(len(maps), MOST_ROWS, replace=False, p=weights / weights.sum())
             maps, weights = maps[np.sort(chosen)], np.ones(MOST_ROWS)
         mean = np.average(maps, axis=0, weights=weights).astype(np.float32)

@@ -137,3 +137,14 @@ def test_few_and_many_rows(rng, monkeypatch):
     assert len(model.landmarks) == 25
     same = KernelFeatures.fit(maps, weights)
     np.testing.assert_array_equal(same.features(maps), model.features(maps))
+
+
+def test_more_rows_than_are_used_of_which_few_weigh(rng, monkeypatch):
+    monkeypatch.setattr(kernel_features, "MOST_ROWS", 50)
+    maps = rng.random((300, 5)).astype(np.float32)
+    weights = np.where(np.arange(300) < 40, rng.random(300) + 0.1, 0.0)
+    model = KernelFeatures.fit(maps, weights)
+    np.testing.assert_allclose(model.mean, np.average(maps, axis=0, weights=weights), atol=1e-6)
+    alone = KernelFeatures.fit(maps[:40], weights[:40])
+    np.testing.assert_allclose(alone.mean, model.mean, atol=1e-6)
+    assert len(model.landmarks) == 20
