@@ -12,6 +12,7 @@ import pandas as pd
 
 from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
 from bayesclass.novelty import standardised
+from bayesclass.object_prior import ObjectPrior
 from bayesclass.object_rows import one_row_an_object
 from bayesclass.pool_terms import pool_terms
 from bayesclass.posterior import Posterior
@@ -141,7 +142,7 @@ class Classifier:
         light_curves: LightCurves | pd.DataFrame | None,
         objects: pd.DataFrame | None = None,
         progress: Progress | None = None,
-        prior: Prior | None = None,
+        prior: Prior | ObjectPrior | None = None,
     ) -> Posterior:
         """Compute class probabilities of every object of either table.
 
@@ -213,7 +214,7 @@ class Classifier:
         objects: pd.DataFrame | None = None,
         *,
         object_ids: Iterable[Any] | None = None,
-        prior: Prior | None = None,
+        prior: Prior | ObjectPrior | None = None,
         densities: Mapping[str, float] | None = None,
     ) -> pd.DataFrame:
         """Compute what measuring each piece of evidence that an object lacks would tell about its class.

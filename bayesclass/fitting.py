@@ -9,7 +9,7 @@ import numpy as np
 from bayesclass import metrics
 from bayesclass.calibration import ConformalSets
 from bayesclass.context_expert import ContextExpert
-from bayesclass.experts import FEATURES, TRAINED, LightCurveExperts
+from bayesclass.experts import LightCurveExperts
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import NoveltyScale, standardised
@@ -255,7 +255,7 @@ def _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe) -> d
 
     pooled = probabilities(pool.terms(full, size))
     weighted = pool.terms(full, size)
-    chain = [name for name in weighted if name in (TRAINED, FEATURES, *GENERATIVE.values())]
+    chain = [name for name in pool.experts if name != CONTEXT]
     null, _ = metrics.ece_null(pooled[known], np.random.default_rng(0))
     return {
         "n_objects": n,

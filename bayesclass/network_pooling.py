@@ -54,11 +54,6 @@ def pool_nodes(
                 f"A pooled table needs the class and another parent, such as the survey, as parents, found "
                 f"{list(parents[name])} of {name!r}; add an edge or take {name!r} out of `tables`."
             )
-        if counts[name].states is None:
-            raise NetworkError(
-                f"A pooled table is one of states, and {name!r} is a density without a state none; take it "
-                "out of `tables`."
-            )
         # PyMC takes seconds to import, and few networks ask for it.
         from bayesclass.pooling import pool_table
 
