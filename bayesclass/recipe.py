@@ -162,7 +162,7 @@ class Recipe:
             network=network,
             fit=parts.read_fit(top),
             matches=matches,
-            features=parts.read_features(top),
+            features=parts.read_features(top, evidence),
         )
         try:
             recipe.posteriors  # noqa: B018 (which leaves their columns belong to is checked here)
@@ -182,7 +182,7 @@ class Recipe:
             "evidence": [parts.write_evidence(spec) for spec in self.evidence],
             **write_matches(self.matches),
             "network": write_network(self.network),
-            **({"features": dict(vars(self.features))} if self.features else {}),
+            **({"features": parts.write_features(self.features)} if self.features else {}),
             "fit": dict(vars(self.fit)),
         }
 

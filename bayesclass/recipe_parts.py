@@ -193,15 +193,29 @@ def read_evidence(top: Section, taken: list[str]) -> tuple[EvidenceSpec, ...]:
     return tuple(specs)
 
 
-def read_features(top: Section) -> FeatureSpec | None:
+def read_features(top: Section, evidence: tuple[EvidenceSpec, ...]) -> FeatureSpec | None:
     """Read [features]; None where the recipe has no such table."""
     if "features" not in top:
         return None
-    section = top.table("features", ("classifier", "period"))
-    period = section.get("period", "true or false", False)
-    if not isinstance(period, bool):
-        section.fail("period", "must be true or false", period)
-    return FeatureSpec(section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier), period)
+    section = top.table("features", ("classifier", "period", "transient", "redshift"))
+    switches = {name: section.get(name, "true or false", False) for name in ("period", "transient")}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            section.fail(name, "must be true or false", value)
+    redshift = None
+    if "redshift" in section:
+        redshift = section.text("redshift")
+        if not switches["transient"]:
+            section.fail("redshift", "is for features of transients, and needs transient = true", redshift)
+        known = [spec.name for spec in evidence if spec.kind == "continuous"]
+        if redshift not in known:
+            expected = f"must name continuous evidence ({', '.join(known) or 'there is none'})"
+            section.fail("redshift", expected, redshift)
+    return FeatureSpec(
+        section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier),
+        **switches,
+        redshift=redshift,
+    )
 
 
 def read_fit(top: Section) -> FitSpec:
@@ -215,6 +229,11 @@ def read_fit(top: Section) -> FitSpec:
     if spec.max_points < spec.min_points:
         section.fail("max_points", f"must be at least min_points ({spec.min_points})", spec.max_points)
     return spec
+
+
+def write_features(spec: FeatureSpec) -> dict:
+    """Return [features] as a plain table."""
+    return {key: value for key, value in vars(spec).items() if value is not None}
 
 
 def write_classes(spec: ClassSpec) -> dict:

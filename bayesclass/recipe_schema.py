@@ -144,11 +144,17 @@ class FeatureSpec:
     ----------
     classifier : {"gradient boosting", "random forest", "extra trees"}
     period : bool
-        Whether peaks of the periodogram are.
+        Whether peaks of the periodogram are among the features.
+    transient : bool
+        Whether brightness, colours and times around the maximum are.
+    redshift : str or None
+        Evidence column that makes absolute magnitudes and rest-frame times of those of transients.
     """
 
     classifier: str = "gradient boosting"
     period: bool = False
+    transient: bool = False
+    redshift: str | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bayesclass.light_curve_features import light_curve_features
+from bayesclass.feature_table import feature_table
 from bayesclass.progress import Progress
 from bayesclass.recipe_schema import FeatureSpec, StreamSpec
 from context.evidence import EvidenceTable, State
@@ -140,20 +140,20 @@ class Representation:
             kernel = KernelFeatures.fit(stacked, weights, seed=seed)
             features = kernel.features(stacked)
         fitted = replace(blind, kernel=kernel)
-        table = fitted._table(light_curves)
+        table = fitted._table(light_curves, evidence)
         return fitted, Described(features, counts, light_curves.n_detections, table)
 
     def describe(self, light_curves: LightCurves, evidence: EvidenceTable | None = None) -> Described:
         """Describe a batch of light curves, fluxes or magnitudes; evidence as in `fit`."""
         maps, counts = self._maps_and_counts(light_curves, evidence, None)
         features = None if self.kernel is None else self.kernel.features(self._stack(maps))
-        table = self._table(light_curves)
+        table = self._table(light_curves, evidence)
         return Described(features, counts, light_curves.n_detections, table)
 
-    def _table(self, light_curves: LightCurves) -> np.ndarray | None:
+    def _table(self, light_curves: LightCurves, evidence: EvidenceTable | None) -> np.ndarray | None:
         if self.published is None:
             return None
-        return light_curve_features(light_curves, period=self.published.period)
+        return feature_table(self.published, light_curves, evidence)
 
     def _maps_and_counts(self, light_curves, evidence, progress):
         magnitudes = with_systematic(as_magnitudes(light_curves, self.softening), self.systematic)
