@@ -1,4 +1,4 @@
-"""The command line: ``bayesclass fit``, ``classify``, ``evaluate``, ``explain``, ``annotate`` and lists.
+"""The command line: ``bayesclass fit``, ``classify``, ``evaluate``, ``compare``, ``explain`` and others.
 
 Everything that is slow to import is imported inside the commands, so that ``--help`` answers at once.
 """
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bayesclass import cli_evaluate
 from bayesclass.cli_errors import OneSentence
 
 HELP = "Calibrated class probabilities of astronomical sources from sparse light curves and context."
@@ -152,6 +153,13 @@ def classify(
         bool, typer.Option("--nodes", help="Also the probabilities of the inner nodes of the class tree.")
     ] = False,
     prior: PriorChoice = None,
+    reasons: Annotated[
+        bool,
+        typer.Option(
+            "--reasons",
+            help="Also what each piece of evidence said of each class, reason_<class>_<piece> [nat].",
+        ),
+    ] = False,
 ) -> None:
     """Classify and write a table of posteriors."""
     from bayesclass import cli_read, cli_summary, tables
@@ -174,7 +182,7 @@ def classify(
     used = []
     if prior is not None:
         posterior, used = cli_prior.with_chosen_prior(posterior, chosen)
-    frame = posterior.to_frame(nodes=nodes)
+    frame = posterior.to_frame(nodes=nodes, reasons=reasons)
     tables.write_table(frame, out)
     _say(cli_summary.first_rows(frame, rules.taxonomy.leaves))
     _say(cli_summary.describe_light_curves(batch))
@@ -184,36 +192,7 @@ def classify(
     _done(f"posteriors written to {out}", start)
 
 
-@app.command(
-    help="Compare posteriors with known classes: log-loss, calibration, confusion.",
-    short_help="Compare posteriors with known classes.",
-    epilog="""\b
-Example:
-  bayesclass evaluate posteriors.parquet --objects O.csv --recipe ztf-supernovae --out report""",
-)
-def evaluate(
-    posteriors: Annotated[
-        Path, typer.Argument(metavar="POSTERIORS", help="A table that `classify` wrote.", show_default=False)
-    ],
-    objects: Labels,
-    recipe: Annotated[
-        str, typer.Option("--recipe", metavar="RECIPE", help="Classes and labels: a shipped name or a file.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Directory for the report; made where there is none.")
-    ],
-) -> None:
-    """Evaluate and write a report."""
-    from bayesclass import evaluation, report, tables
-    from bayesclass.recipe import Recipe
-
-    start = perf_counter()
-    report.check_report(out)
-    rules = Recipe.load(recipe)
-    result = evaluation.evaluate(tables.read_objects(posteriors), tables.read_objects(objects), rules)
-    page = report.write_report(result, out)
-    typer.echo(str(result))
-    _done(f"report written to {page}", start)
+cli_evaluate.attach(app)
 
 
 @app.command(

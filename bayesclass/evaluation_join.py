@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from bayesclass.evaluation_notes import examples, remarks
 from bayesclass.object_rows import one_row_an_object
+from bayesclass.posterior import Posterior
 from bayesclass.recipe import Recipe
 from bayesclass.tables import InputError
 from structurefn.columns import LightCurveError, labels, numbers
-
-# What a truth of probability zero is taken for, so that one object cannot make the mean infinite.
-FLOOR = 1e-15
-FEW_OBJECTS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,36 @@ class Sample:
         return self.allowed.argmax(axis=1)
 
 
-def join(posteriors, objects, recipe):
-    """Bring probabilities and labels together; count and note what does not take part."""
+def as_frame(posteriors: pd.DataFrame | Posterior) -> pd.DataFrame:
+    """Return posteriors as the table that `classify` writes, with their reasons where they have any."""
+    if isinstance(posteriors, Posterior):
+        return posteriors.to_frame(reasons=bool(posteriors.reasons))
+    return posteriors
+
+
+def read_posteriors(
+    posteriors: pd.DataFrame, recipe: Recipe, name: str = ""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the identifiers, shape (n,), and probabilities, shape (n, n_leaves), of a table, checked.
+
+    Raises
+    ------
+    InputError
+        The table can't be used; the sentence begins with `name` where that is given.
+    """
+    with _named(name):
+        return identifiers(posteriors, "posteriors"), _probabilities(posteriors, recipe)
+
+
+def join(posteriors, objects, recipe, name=""):
+    """Bring probabilities and labels together; count and note what does not take part.
+
+    Sentences about the posteriors begin with `name` where that is given.
+    """
     leaves = recipe.taxonomy.leaves
     objects = one_row_an_object(objects, recipe)
-    names, p = _identifiers(posteriors, "posteriors"), _probabilities(posteriors, recipe)
-    others = _identifiers(objects, "objects' table")
+    names, p = read_posteriors(posteriors, recipe, name)
+    others = identifiers(objects, "objects' table")
     row = pd.Series(np.arange(len(others)), index=others).reindex(names).to_numpy(float)
     common = ~np.isnan(row)
     if not common.any():
@@ -73,58 +97,27 @@ def join(posteriors, objects, recipe):
         raise InputError(
             f"Objects need a label of recipe {recipe.name} to be judged, but of {int(common.sum())} in "
             f"common {counts['without_label']} have none and {counts['label_not_in_recipe']} have one "
-            f"that it does not map{_examples(outside)}: check column {recipe.classes.label}."
+            f"that it does not map{examples(outside)}: check column {recipe.classes.label}."
         )
     used = np.flatnonzero(common)[known]
     table = posteriors.iloc[used].reset_index(drop=True)
+    with _named(name):
+        sets, n_detections = _sets(table, leaves), _detections(table)
     sample = Sample(
         object_id=names[used],
         label=raw[known],
         p=p[used],
         allowed=allowed[known],
-        sets=_sets(table, leaves),
-        n_detections=_detections(table),
+        sets=sets,
+        n_detections=n_detections,
         columns=table,
     )
     unmapped = pd.DataFrame({"label": list(outside), "n_objects": list(outside.values())})
-    return sample, counts, unmapped, _notes(sample, counts, outside, leaves)
+    return sample, counts, unmapped, remarks(sample, counts, outside, leaves)
 
 
-def _notes(sample, counts, outside, leaves) -> list[str]:
-    notes = []
-    parts = (
-        ("without_a_row_in_objects", "posteriors have no row in the objects' table and were left out."),
-        ("objects_without_a_posterior", "objects of the table have no posterior."),
-        ("without_label", "objects have no label and were left out."),
-        ("label_not_in_recipe", f"objects have a label that the recipe does not map{_examples(outside)}."),
-        ("label_allows_every_class", "objects have a label that allows every class, and were left out."),
-        ("partial_label", "objects have a label that allows several classes; only the log-loss uses them."),
-    )
-    notes += [f"{counts[name]} {text}" for name, text in parts if counts[name]]
-    n, present = int(sample.one.sum()), np.unique(sample.y[sample.one])
-    if n < FEW_OBJECTS:
-        notes.append(f"Only {n} objects with one labelled class: every number here is rough.")
-    if len(present) == 1:
-        notes.append(
-            f"All of them are {leaves[present[0]]}: a ranking of classes (AUC) cannot be judged, and "
-            "macro-F1 is about this class and those given wrongly."
-        )
-    elif 0 < len(present) < len(leaves):
-        absent = [leaf for k, leaf in enumerate(leaves) if k not in present]
-        notes.append(f"No object is labelled {', '.join(absent)}.")
-    impossible = int((np.where(sample.allowed, sample.p, 0.0).sum(axis=1) < FLOOR).sum())
-    if impossible:
-        notes.append(
-            f"{impossible} objects gave their labelled class no probability; the log-loss takes {FLOOR:g}."
-        )
-    if sample.sets is None:
-        notes.append("There is no column prediction_set, so coverage was not judged.")
-    if sample.n_detections is None:
-        notes.append("There is no column n_detections, so nothing is shown against it.")
-    return notes
-
-
-def _identifiers(frame: pd.DataFrame, what: str) -> np.ndarray:
+def identifiers(frame: pd.DataFrame, what: str) -> np.ndarray:
+    """Return the identifiers of a table as text, each checked to be there and to be there once."""
     if "object_id" not in frame.columns or frame.empty:
         found = (
             "no row" if "object_id" in frame.columns else ", ".join(map(str, frame.columns)) or "no column"
@@ -149,7 +142,8 @@ def _identifiers(frame: pd.DataFrame, what: str) -> np.ndarray:
 def _probabilities(posteriors: pd.DataFrame, recipe: Recipe) -> np.ndarray:
     leaves = recipe.taxonomy.leaves
     wanted = [f"p_{leaf}" for leaf in leaves]
-    accepted = {*wanted, *(f"p_{node}" for node in recipe.taxonomy.nodes)}
+    # p_unknown is of no class of the recipe: the others are given that the object belongs to one.
+    accepted = {*wanted, "p_unknown", *(f"p_{node}" for node in recipe.taxonomy.nodes)}
     accepted |= {f"{name}_{end}" for name in wanted for end in ("lo", "hi")}
     missing = [name for name in wanted if name not in posteriors.columns]
     given = [str(name) for name in posteriors.columns if str(name).startswith("p_")]
@@ -185,11 +179,13 @@ def _sets(table: pd.DataFrame, leaves: tuple[str, ...]) -> np.ndarray | None:
         return None
     code, distinct = pd.factorize(table["prediction_set"].fillna("").astype(str))
     members = [[name for name in text.split("|") if name] for text in distinct]
+    if not any(members):
+        return None
     unknown = sorted({name for names in members for name in names if name not in leaves})
     if unknown:
         raise InputError(
             f"Column prediction_set must hold classes of the recipe ({', '.join(leaves)}) joined by '|', "
-            f"found {unknown[0]!r}: name the recipe that the model was made from."
+            f"found {unknown[0]!r}: write the posteriors again, or name the recipe of their model."
         )
     return np.array([[leaf in names for leaf in leaves] for names in members])[code]
 
@@ -210,6 +206,12 @@ def _detections(table: pd.DataFrame) -> np.ndarray | None:
     return n.astype(np.int64)
 
 
-def _examples(outside: dict[str, int]) -> str:
-    shown = ", ".join(f"{label} {n}" for label, n in list(outside.items())[:5])
-    return f" ({shown}{', ...' if len(outside) > 5 else ''})" if outside else ""
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Begin the sentence of a refusal with a name."""
+    try:
+        yield
+    except InputError as error:
+        if not name:
+            raise
+        raise InputError(f"{name}: {error}") from error

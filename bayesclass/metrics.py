@@ -275,3 +275,39 @@ def _ratio(above, below):
     """Quotient, NaN where it divides by zero."""
     above, below = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below != 0)[()]
+
+
+def class_ece_null(p: np.ndarray, rng: np.random.Generator, n: int = 100, bins: int = 15):
+    """Return what `class_ece` of each class would be if the probabilities were exactly right.
+
+    Returns
+    -------
+    mean, upper : float array, shape (n_classes,)
+        Mean and 95 % quantile of the errors of redrawn labels, as in `ece_null`.
+    """
+    p = np.asarray(p, dtype=np.float64)
+    if not len(p):
+        return np.full(p.shape[1], np.nan), np.full(p.shape[1], np.nan)
+    errors = np.array([class_ece(p, draw_labels(p, rng), bins) for _ in range(n)])
+    return errors.mean(axis=0), np.quantile(errors, 0.95, axis=0)
+
+
+def binomial_interval(hits, n, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact interval of a fraction of n independent objects (Clopper & Pearson 1934).
+
+    Biometrika 26, 404. Never of zero width, which a resampled fraction of 0 or 1 would have.
+
+    Parameters
+    ----------
+    hits, n : int array, shape (...)
+        NaN is returned where n is zero.
+    """
+    from scipy.stats import beta
+
+    hits, n = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(n, np.float64))
+    tail = (1.0 - level) / 2.0
+    # The beta distribution has no parameter zero; what stands there is replaced below.
+    lower = beta.ppf(tail, np.maximum(hits, 0.5), n - hits + 1.0)
+    upper = beta.ppf(1.0 - tail, hits + 1.0, np.maximum(n - hits, 0.5))
+    lower, upper = np.where(hits == 0, 0.0, lower), np.where(hits == n, 1.0, upper)
+    return np.where(n > 0, lower, np.nan)[()], np.where(n > 0, upper, np.nan)[()]

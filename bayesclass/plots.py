@@ -11,12 +11,16 @@ from bayesclass.plots_forecast import forecast_fan, predictive_check
 from bayesclass.plots_light_curve import light_curve
 from bayesclass.plots_network import network_text, plot_network
 from bayesclass.plots_probability import class_probabilities, waterfall
+from bayesclass.plots_ranking import precision_recall, roc
+from bayesclass.plots_scores import differences, evidence_removed, score_by_bins
 
 __all__ = [
     "class_probabilities",
     "confusion",
     "density",
     "density_ratio",
+    "differences",
+    "evidence_removed",
     "forecast_fan",
     "light_curve",
     "magnitudes",
@@ -25,8 +29,11 @@ __all__ = [
     "new_figure",
     "nothing",
     "plot_network",
+    "precision_recall",
     "predictive_check",
     "reliability",
+    "roc",
+    "score_by_bins",
     "score_by_detections",
     "waterfall",
 ]

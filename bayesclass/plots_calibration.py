@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bayesclass.plots_axes import BLUE, GREY, SKY, VERMILLION, new_axes
+from bayesclass.plots_axes import BLUE, GREY, SKY, new_axes
+from bayesclass.plots_scores import score_by_bins
 
 
 def reliability(table: pd.DataFrame, *, ax=None, title: str = ""):
@@ -95,16 +96,5 @@ def score_by_detections(table: pd.DataFrame, *, baseline: float | None = None, a
     matplotlib Axes
     """
     ax = new_axes(5.6, 3.6) if ax is None else ax
-    rows = table.dropna(subset=["log_loss"])
-    x = np.arange(len(rows))
-    value = rows["log_loss"].to_numpy(float)
-    reach = np.maximum([value - rows["lower"], rows["upper"] - value], 0.0)
-    ax.errorbar(x, value, reach, fmt="o-", color=BLUE, capsize=3, label="posterior")
-    if baseline is not None and np.isfinite(baseline):
-        ax.axhline(baseline, color=VERMILLION, ls="--", lw=1.0, label="class frequencies alone")
-        ax.legend(frameon=False, fontsize="small")
-    names = zip(rows["n_detections"], rows["n_objects"], strict=True)
-    ax.set_xticks(x, [f"{name}\n({n})" for name, n in names])
-    ax.set(xlabel="detections (objects)", ylabel="log-loss [nat]")
-    ax.set_ylim(bottom=0.0)
-    return ax
+    bins = pd.concat([table[["n_detections"]], table.drop(columns="n_detections")], axis=1)
+    return score_by_bins(bins, baseline=baseline, xlabel="detections (objects)", ax=ax)

@@ -22,6 +22,7 @@ from bayesclass.posterior_checks import (
 )
 from bayesclass.posterior_export import dataset, inference_data
 from bayesclass.priors import Prior
+from bayesclass.reason_columns import reason_columns
 from bayesclass.reweighting import reweight
 from bayesclass.taxonomy import Taxonomy
 
@@ -51,6 +52,9 @@ class Posterior:
     n_detections, n_upper_limits : int array, shape (n,)
     novelty : float array, shape (n,)
         0 to 1, one is unlike anything seen in training; NaN where it was not measured.
+    unknown : float array, shape (n,), or None
+        Probability of belonging to none of the leaves, beside `probability`, which is given that the object
+        belongs to one; NaN where it was not measured. None is NaN for all.
     conflict : float array, shape (n,)
         Log of how much better light curve and context agree than by chance [nat]; negative is conflict.
     warnings : sequence of str, length n
@@ -86,6 +90,7 @@ class Posterior:
     prior: Prior | ObjectPrior | None = None
     light_curve_pieces: tuple[str, ...] | None = None
     training_set: np.ndarray | None = None
+    unknown: np.ndarray | None = None
 
     def __post_init__(self):
         dtypes = {
@@ -95,8 +100,11 @@ class Posterior:
             "n_detections": np.int64,
             "n_upper_limits": np.int64,
             "novelty": np.float64,
+            "unknown": np.float64,
             "conflict": np.float64,
         }
+        if self.unknown is None:
+            object.__setattr__(self, "unknown", np.full(len(self.object_id), np.nan))
         for name, dtype in dtypes.items():
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
         object.__setattr__(self, "warnings", tuple(str(warning) for warning in self.warnings))
@@ -112,7 +120,8 @@ class Posterior:
 
     def _check_shapes(self):
         one, two = (len(self.object_id),), (len(self.object_id), self.taxonomy.n_leaves)
-        shapes = dict.fromkeys(("object_id", "n_detections", "n_upper_limits", "novelty", "conflict"), one)
+        names = ("object_id", "n_detections", "n_upper_limits", "novelty", "unknown", "conflict")
+        shapes = dict.fromkeys(names, one)
         shapes |= {"probability": two, "prediction_set": two}
         found = {name: getattr(self, name).shape for name in shapes} | {"warnings": (len(self.warnings),)}
         shapes["warnings"] = one
@@ -192,7 +201,7 @@ class Posterior:
         """
         rows = np.atleast_1d(np.arange(len(self))[index])
         plain = ("object_id", "probability", "prediction_set", "n_detections", "n_upper_limits")
-        chosen = {name: getattr(self, name)[rows] for name in (*plain, "novelty", "conflict")}
+        chosen = {name: getattr(self, name)[rows] for name in (*plain, "novelty", "unknown", "conflict")}
         return replace(
             self,
             **chosen,
@@ -202,25 +211,29 @@ class Posterior:
             reasons={piece: values[rows] for piece, values in self.reasons.items()},
         )
 
-    def to_frame(self, nodes: bool = False) -> pd.DataFrame:
+    def to_frame(self, nodes: bool = False, reasons: bool = False) -> pd.DataFrame:
         """Return one row an object.
 
         Parameters
         ----------
         nodes : bool
             Append p_<node>, the probability of every inner node of the class tree.
+        reasons : bool
+            Append reason_<leaf>_<piece>, float32: what each piece of evidence added to the log-likelihood
+            of each leaf [nat].
 
         Returns
         -------
         DataFrame
             object_id; p_<leaf> of every leaf; p_<leaf>_lo and p_<leaf>_hi of every leaf (90 % credible
             interval, NaN without draws); best_class; prediction_set, its leaves joined by "|";
-            n_detections; n_upper_limits; novelty; conflict; warnings.
+            n_detections; n_upper_limits; novelty; p_unknown (no leaf's: leaves sum to one); conflict;
+            warnings.
 
         Raises
         ------
         PosteriorError
-            Two columns of one name, as leaves "A" and "A_lo" make.
+            Two columns of one name, as leaves "A" and "A_lo" make; reasons wanted where there are none.
         """
         lower, upper = self.interval
         names = np.array(self.classes, dtype=object)
@@ -234,12 +247,17 @@ class Posterior:
             ("n_detections", self.n_detections),
             ("n_upper_limits", self.n_upper_limits),
             ("novelty", self.novelty),
+            ("p_unknown", self.unknown),
             ("conflict", self.conflict),
             ("warnings", np.array(self.warnings, dtype=str)),
         ]
         if nodes:
             above = self.taxonomy.node_probabilities(self.probability)
             columns += [(f"p_{node}", values) for node, values in above.items()]
+        if reasons:
+            if not self.reasons:
+                raise PosteriorError("This posterior carries no reasons; classify with them to write them.")
+            columns += reason_columns(self.reasons, self.classes)
         frame = pd.DataFrame(dict(columns))
         if frame.shape[1] != len(columns):
             raise PosteriorError(
@@ -252,7 +270,7 @@ class Posterior:
         """Return an xarray.Dataset with dimensions object_id, class, piece and, with draws, draw."""
         lower, upper = self.interval
         per_class = {"probability": self.probability, "lower": lower, "upper": upper}
-        names = ("best_class", "n_detections", "n_upper_limits", "novelty", "conflict")
+        names = ("best_class", "n_detections", "n_upper_limits", "novelty", "unknown", "conflict")
         return dataset(
             self.object_id,
             self.classes,

@@ -54,7 +54,6 @@ def transient_features(light_curves: LightCurves) -> np.ndarray:
     """
     found = interpolate_around_peak(light_curves, PHASES)
     share = np.where(found.error < KNOWN, found.flux, np.nan)
-    n = len(share)
     highest = np.where(np.isnan(share), -np.inf, share).max(axis=1)
     highest = np.where(np.isfinite(highest) & (highest > 0), highest, np.nan)
     of_peak = share / highest[:, None]
@@ -72,7 +71,7 @@ def transient_features(light_curves: LightCurves) -> np.ndarray:
     parts += [colours[:, _place(phase), :-1] - colours[:, _place(phase), 1:] for phase in COLOUR_PHASES]
     with np.errstate(divide="ignore"):
         whole = [found.log_time_scale, found.amplitude, found.correlation, np.log(found.misfit)]
-    table = np.column_stack([part.reshape(n, -1) for part in parts] + whole).astype(np.float32)
+    table = np.column_stack(parts + [part[:, None] for part in whole]).astype(np.float32)
     return np.where(np.isfinite(table), table, np.float32(np.nan))
 
 

@@ -19,7 +19,7 @@ from bayesclass import storage
 from bayesclass.cli import app
 from bayesclass.recipe import Recipe, shipped_recipes
 
-COMMANDS = ("fit", "classify", "evaluate", "explain", "annotate", "models", "recipes")
+COMMANDS = ("fit", "classify", "evaluate", "compare", "explain", "annotate", "models", "recipes")
 LEAVES = ("Ia", "II", "Ibc", "IIn", "SLSN")
 
 
@@ -29,7 +29,7 @@ class FakePosterior:
     def __init__(self, light_curves, nodes):
         self.light_curves, self.nodes = light_curves, nodes
 
-    def to_frame(self, nodes=False):
+    def to_frame(self, nodes=False, reasons=False):
         batch = self.light_curves
         n = batch.n_objects
         columns = {"object_id": batch.object_id}

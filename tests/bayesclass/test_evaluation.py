@@ -5,54 +5,15 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from evaluation_samples import LEAVES, RECIPE, quick, tables
 from sklearn import metrics as sklearn_metrics
 
 from bayesclass import report
 from bayesclass.evaluation import FLOOR, evaluate
 from bayesclass.recipe import Recipe, RecipeError
 from bayesclass.report import check_report, write_report
+from bayesclass.report_sections import PANELS
 from bayesclass.tables import InputError
-
-RECIPE = Recipe.from_dict(
-    {
-        "schema": 1,
-        "name": "small",
-        "title": "A small recipe",
-        "classes": {
-            "label": "label",
-            "partial_label": "mark",
-            "leaves": ["Ia", "II", "Ibc"],
-            "nodes": {"core-collapse": ["II", "Ibc"], "supernova": ["Ia", "core-collapse"]},
-            "labels": {"SN Ia": "Ia", "SN?": "core-collapse"},
-        },
-        "light_curves": {"quantity": "mag", "photometry": "difference", "channels": ["ZTF/g"]},
-        "streams": [{"name": "g", "kind": "pairs", "channels": ["ZTF/g", "ZTF/g"]}],
-    }
-)
-LEAVES = RECIPE.taxonomy.leaves
-
-
-def tables(rng, n=300):
-    """Posteriors whose labels are drawn from them, and the objects in another order."""
-    p = rng.dirichlet((0.6, 0.4, 0.3), size=n)
-    y = np.array([rng.choice(3, p=row) for row in p])
-    ids = [f"o{i}" for i in range(n)]
-    posteriors = pd.DataFrame({"object_id": ids} | {f"p_{leaf}": p[:, k] for k, leaf in enumerate(LEAVES)})
-    for k, leaf in enumerate(LEAVES):
-        posteriors[f"p_{leaf}_lo"], posteriors[f"p_{leaf}_hi"] = p[:, k], p[:, k]
-    names = np.array(LEAVES, dtype=object)
-    posteriors["best_class"] = names[p.argmax(axis=1)].astype(str)
-    sets = (p > 0.25) | (p == p.max(axis=1, keepdims=True))
-    posteriors["prediction_set"] = ["|".join(names[row]) for row in sets]
-    posteriors["n_detections"] = rng.integers(0, 150, n)
-    posteriors["n_upper_limits"] = 0
-    posteriors["novelty"], posteriors["conflict"], posteriors["warnings"] = np.nan, 0.0, ""
-    objects = pd.DataFrame({"object_id": ids, "label": names[y].astype(str), "mark": ""})
-    return posteriors, objects.sample(frac=1, random_state=1), p, y
-
-
-def quick(posteriors, objects, **options):
-    return evaluate(posteriors, objects, RECIPE, **({"n_resamples": 60} | options))
 
 
 def one_sentence(error):
@@ -274,9 +235,13 @@ def test_a_report_is_one_page_with_its_pictures_tables_and_numbers(rng, tmp_path
     assert {entry.name for entry in path.parent.iterdir()} == report.FILES
     assert [entry.name for entry in tmp_path.iterdir()] == ["report"]
     page = path.read_text()
-    assert page.count("data:image/png;base64,") == 3
-    # Nothing from outside: every source is inside the page, and there is no link and no script.
-    assert all(source.startswith("data:") for source in re.findall(r'(?:src|href)="([^"]*)"', page))
+    # Reliability of all, three leaves and a node; two of the ranking; four against detections.
+    assert page.count("<svg ") == 5 + 2 + 4
+    # Nothing from outside: what is named is inside the page, and there is no address, link or script.
+    named = re.findall(r'(?:src|href)="([^"]*)"', page) + re.findall(r"url\(([^)]*)\)", page)
+    ids = re.findall(r'\bid="([^"]*)"', page)
+    assert {name.removeprefix("#") for name in named} <= set(ids)
+    assert "http" not in page
     assert "<script" not in page
     assert "<link" not in page
     assert html.escape("<script>") in page
@@ -351,5 +316,6 @@ def test_many_classes_are_drawn_by_the_most_frequent(rng):
     posteriors = pd.DataFrame(p, columns=[f"p_{leaf}" for leaf in leaves]).assign(object_id=np.arange(120))
     objects = pd.DataFrame({"object_id": np.arange(120), "label": rng.choice(leaves, 120)})
     found = evaluate(posteriors, objects, recipe, n_resamples=10)
-    assert len(report._reliability_figure(found).axes) == report.PANELS
-    assert "the 8 most frequent" in report.to_html(found)
+    page = report.to_html(found)
+    assert page.count('aria-label="Fraction right') == PANELS
+    assert "the 8 most frequent" in page
