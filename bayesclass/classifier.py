@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
-from bayesclass.novelty import standardised
+from bayesclass.novelty import novelty_remark
+from bayesclass.novelty_statistic import NoveltyParts, log_joints
 from bayesclass.object_prior import ObjectPrior
 from bayesclass.object_rows import one_row_an_object
 from bayesclass.pool_terms import pool_terms
@@ -20,9 +21,10 @@ from bayesclass.posterior_checks import unknown_object
 from bayesclass.priors import Prior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
-from bayesclass.remarks import object_remarks
+from bayesclass.remarks import joined_remarks, object_remarks
 from bayesclass.reweighting import conflict
-from bayesclass.training import CONTEXT, chain_moments, chain_size
+from bayesclass.training import CONTEXT
+from bayesclass.unknown import UNKNOWN_RATE, check_rate
 from context.evidence import EvidenceTable
 from context.evidence_rows import ObjectRows
 from structurefn.light_curves import LightCurves
@@ -143,6 +145,7 @@ class Classifier:
         objects: pd.DataFrame | None = None,
         progress: Progress | None = None,
         prior: Prior | ObjectPrior | None = None,
+        unknown_rate: float = UNKNOWN_RATE,
     ) -> Posterior:
         """Compute class probabilities of every object of either table.
 
@@ -155,6 +158,8 @@ class Classifier:
             Called with (stage, done, total).
         prior : Prior, optional
             Class prior in place of the training sample's; as `Posterior.with_prior` of what comes without.
+        unknown_rate : float
+            Share of objects that belong to no class of the recipe, assumed in `Posterior.unknown`.
 
         Returns
         -------
@@ -166,7 +171,7 @@ class Classifier:
         ValueError
             If a table cannot be used at all.
         """
-        trained_on = Prior.training(self)
+        trained_on, unknown_rate = Prior.training(self), check_rate(unknown_rate)
         if prior is not None:
             prior.in_order(self.classes_)  # refuses early
         objects = _with_identifiers(objects)
@@ -175,12 +180,12 @@ class Classifier:
         parts = []
         for start in range(0, max(batch.n_objects, 1), BLOCK):
             index = np.arange(start, min(start + BLOCK, batch.n_objects))
-            parts.append(self._classify_block(batch.take_objects(index), evidence.take(index)))
+            parts.append(self._classify_block(batch.take_objects(index), evidence.take(index), unknown_rate))
             if progress:
                 progress("classifying", int(index[-1]) + 1 if len(index) else 0, batch.n_objects)
         joined = {
             name: np.concatenate([part[name] for part in parts], axis=1 if name == "draws" else 0)
-            for name in ("probability", "draws", "prediction_set", "novelty", "conflict")
+            for name in ("probability", "draws", "prediction_set", "novelty", "unknown", "conflict")
         }
         if not len(joined["draws"]):
             joined["draws"] = None  # a fit without draws states no interval
@@ -194,7 +199,7 @@ class Classifier:
             taxonomy=self.recipe.taxonomy,
             n_detections=batch.n_detections,
             n_upper_limits=batch.n_upper_limits,
-            warnings=remarks,
+            warnings=joined_remarks(remarks, novelty_remark(joined["novelty"])),
             reasons=reasons,
             prior=trained_on,
             light_curve_pieces=tuple(name for name in self.fitted.pool.experts if name != CONTEXT),
@@ -323,7 +328,7 @@ class Classifier:
         batch = _in_channels(batch, wanted)
         return batch if objects is None else batch.with_objects(objects["object_id"].to_numpy())
 
-    def _classify_block(self, batch: LightCurves, evidence: EvidenceTable) -> dict:
+    def _classify_block(self, batch: LightCurves, evidence: EvidenceTable, unknown_rate: float) -> dict:
         fitted = self.fitted
         experts = fitted.experts
         described, got, sizes, terms = pool_terms(fitted, batch, evidence)
@@ -332,12 +337,15 @@ class Classifier:
         if fitted.context.n_draws:
             drawn[CONTEXT] = fitted.context.log_likelihood_draws(evidence)
         draws = probabilities({"all": fitted.pool.log_joint_draws(drawn, sizes)})
-        z = standardised(*chain_moments(experts, described), probability)
+        near = fitted.novelty.distances(described)
+        parts = NoveltyParts(log_joints(terms, got), *near, described.n_detections)
+        novelty, unknown = fitted.novelty.measure(parts, unknown_rate)
         return {
             "probability": probability,
             "draws": draws.astype(np.float32),
             "prediction_set": fitted.sets.apply(probability),
-            "novelty": fitted.novelty.novelty(z, chain_size(sizes)),
+            "novelty": novelty,
+            "unknown": unknown,
             "conflict": _conflict(terms),
             "reasons": self._reasons(terms, evidence, sizes[CONTEXT]),
         }

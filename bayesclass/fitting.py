@@ -12,7 +12,8 @@ from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network_spec import NetworkSpec
-from bayesclass.novelty import NoveltyScale, standardised
+from bayesclass.novelty import Novelty
+from bayesclass.novelty_statistic import NoveltyParts, log_joints
 from bayesclass.pool import Pool
 from bayesclass.progress import Progress
 from bayesclass.recipe import Recipe
@@ -22,9 +23,10 @@ from bayesclass.training import (
     CONTEXT,
     SPARSE,
     Sample,
-    chain_size,
     choose_precision,
+    class_weights,
     cross_fit,
+    fit_distance,
     fit_parts,
     version_weights,
 )
@@ -52,7 +54,7 @@ class Fitted:
     context: ContextExpert
     pool: Pool
     sets: ConformalSets
-    novelty: NoveltyScale
+    novelty: Novelty
     summary: dict
 
 
@@ -171,7 +173,7 @@ def fit_model(
     fold = stratified_folds(spread, copies, options.folds, shuffle)
     _check_folds(fold[~unseen], options.folds, bool(streams))
     precision = choose_precision(sample, fold)
-    held_out, sizes, moments = cross_fit(sample, fold, precision, tell)
+    held_out, sizes, distance, residual = cross_fit(sample, fold, precision, tell)
     frequency = (allowed / allowed.sum(axis=1, keepdims=True)).sum(axis=0) + 0.5
     pool = Pool.fit(
         held_out,
@@ -183,11 +185,15 @@ def fit_model(
         n_draws=options.draws,
         seed=options.seed,
     )
-    probability = probabilities(pool.terms(held_out, sizes))
+    terms = pool.terms(held_out, sizes)
+    probability = probabilities(terms)
     single = allowed[owner].sum(axis=1) == 1
     sets = ConformalSets.fit(probability[single], allowed[owner][single].argmax(axis=1))
-    z = standardised(*moments, probability)
-    novelty = NoveltyScale.fit(z, chain_size(sizes))
+    novelty = Novelty.fit(
+        NoveltyParts(log_joints(terms, held_out), distance, residual, described.n_detections),
+        class_weights(allowed[owner], weights),
+        fit_distance(sample, np.ones(len(allowed), bool)),
+    )
     summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
     if learned is not None:
         summary["learned_edges"] = [f"{parent} -> {child}" for parent, child in learned.learned]

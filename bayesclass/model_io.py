@@ -13,7 +13,7 @@ from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
 from bayesclass.feature_expert import FeatureExpert
 from bayesclass.fitting import Fitted
-from bayesclass.novelty import NoveltyScale
+from bayesclass.novelty import Novelty
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
 from bayesclass.representation import Representation, runtime_streams
@@ -34,7 +34,7 @@ HALF = ("basis", "landmarks", "draws")
 def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Split a fit into a manifest of plain values and named arrays."""
     experts, representation = fitted.experts, fitted.representation
-    arrays = {"experts/log_train": experts.log_train, "novelty/quantiles": fitted.novelty.quantiles}
+    arrays = {"experts/log_train": experts.log_train}
     for name, density in experts.densities.items():
         arrays[f"density/{name}/true"] = density.true.astype(np.float32)
         arrays[f"density/{name}/effective_events"] = density.effective_events.astype(np.float32)
@@ -64,6 +64,10 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
     if experts.published is not None:
         arrays["features/log_train"] = experts.published.log_train
         arrays |= {f"features/{k}": v for k, v in experts.published.trees.to_arrays().items()}
+    novelty = fitted.novelty
+    if representation.kernel is not None:
+        novelty = novelty.folded(representation.kernel.whitening)
+    arrays |= {f"novelty/{name}": values for name, values in novelty.to_arrays().items()}
     meta, of_context = fitted.context.to_arrays()
     return manifest | meta, arrays | of_context
 
@@ -127,7 +131,9 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
         context=ContextExpert.from_arrays(manifest, arrays),
         pool=Pool.from_dict(manifest["pool"]),
         sets=ConformalSets.from_dict(manifest["sets"]),
-        novelty=NoveltyScale(arrays["novelty/quantiles"]),
+        novelty=Novelty.from_arrays(
+            {k.removeprefix("novelty/"): v for k, v in arrays.items() if k.startswith("novelty/")}
+        ),
         summary=manifest["summary"],
     )
     return recipe, fitted, manifest["summary"]

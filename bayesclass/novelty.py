@@ -1,57 +1,134 @@
-"""Novelty: is a light curve likely under any known class, compared with known objects like it."""
+"""Novelty: is an object unlike every known class, at a stated rate of false alarms."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-SIZE_EDGES = (1, 3, 6, 11, 31, 101)
-N_QUANTILES = 201
+from bayesclass.novelty_distance import ClassDistance
+from bayesclass.novelty_scale import KnownRanks
+from bayesclass.novelty_statistic import FEWEST, NoveltyParts, NoveltyStatistic
+from bayesclass.representation import Described
+from bayesclass.unknown import UnknownOdds
+
+__all__ = ["ALARM", "Novelty", "novelty_remark"]
+
+# Novelty above which an object gets a warning: one in a hundred known objects does.
+ALARM = 0.99
+# What models of version 0.1.0 held, of a statistic that is no more.
+OLD_ARRAYS = {"quantiles"}
 
 
-@dataclass(frozen=True)
-class NoveltyScale:
-    """Distribution of the standardised log-likelihood of known objects, by number of events.
+@dataclass(frozen=True, eq=False)
+class Novelty:
+    """Test of whether an object is like the known classes.
 
     Attributes
     ----------
-    quantiles : ndarray, shape (n_bins, n_quantiles)
-        Of held-out objects with a number of events in each bin of `SIZE_EDGES`; NaN for bins without any.
+    statistic : NoveltyStatistic
+    ranks : KnownRanks
+        Of the statistic among held-out known objects.
+    odds : UnknownOdds
+        Of being unknown, given the statistic.
+    distance : ClassDistance or None
+        None for a recipe without trained streams, which measures no novelty.
     """
 
-    quantiles: np.ndarray
+    statistic: NoveltyStatistic
+    ranks: KnownRanks
+    odds: UnknownOdds
+    distance: ClassDistance | None
 
     @classmethod
-    def fit(cls, z: np.ndarray, n_events: np.ndarray) -> "NoveltyScale":
-        """Learn from held-out objects; z as from `standardised`."""
-        place = np.searchsorted(SIZE_EDGES, n_events, side="right") - 1
-        levels = np.linspace(0.0, 1.0, N_QUANTILES)
-        quantiles = np.full((len(SIZE_EDGES), N_QUANTILES), np.nan)
-        for i in range(len(SIZE_EDGES)):
-            member = z[(place == i) & np.isfinite(z)]
-            if len(member):
-                quantiles[i] = np.quantile(member, levels)
-        return cls(quantiles)
+    def fit(cls, held_out: NoveltyParts, membership: np.ndarray, distance: ClassDistance | None) -> Novelty:
+        """Learn from rows whose experts and distances had no part of their objects.
 
-    def novelty(self, z: np.ndarray, n_events: np.ndarray) -> np.ndarray:
-        """Share of known objects of like size whose light curve is more likely, 0 to 1; NaN without events.
+        Each class in turn is left out of the columns, and its own objects then stand for unknown ones.
 
-        A novelty above 1 - a has false-alarm rate a among objects of the known classes.
+        Parameters
+        ----------
+        held_out : NoveltyParts
+            Of n rows.
+        membership : ndarray, shape (n, K)
+            Weight of each row in each class; the versions of an object share one unit.
+        distance : ClassDistance or None
+            Fitted on all objects; those of `held_out` are of cross-fitting.
         """
-        place = np.searchsorted(SIZE_EDGES, n_events, side="right") - 1
-        novelty = np.full(len(z), np.nan)
-        for i, known in enumerate(self.quantiles):
-            member = (place == i) & np.isfinite(z)
-            if np.isfinite(known).all() and member.any():
-                novelty[member] = 1.0 - np.searchsorted(known, z[member]) / N_QUANTILES
-        return novelty
+        use = np.flatnonzero((held_out.n_points >= FEWEST) & (membership.sum(axis=1) > 0))
+        if distance is None:
+            use = use[:0]
+        known, membership = held_out.take(use), membership[use]
+        statistic = NoveltyStatistic.fit(known, membership)
+        score, weight = statistic(known), membership.sum(axis=1)
+        ranks = KnownRanks.fit(score, known.n_points, weight)
+        unknown = [_left_out(known, membership, c) for c in range(membership.shape[1])]
+        odds = UnknownOdds.fit(score, known.n_points, weight, unknown)
+        return cls(statistic, ranks, odds, distance)
+
+    def distances(self, described: Described) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Distances of described light curves, as `ClassDistance.distances`; None without trained streams."""
+        if self.distance is None:
+            return None, None
+        return self.distance.distances(described.features, described.n_detections)
+
+    def measure(self, parts: NoveltyParts, rate: float) -> tuple[np.ndarray, np.ndarray]:
+        """Novelty, and the probability of being of no known class at a prior rate of those, each (n,).
+
+        NaN for objects of fewer than two detections, or of a number that training never saw.
+        """
+        if self.distance is None:
+            return np.full((2, len(parts.n_points)), np.nan)
+        score = np.where(parts.n_points >= FEWEST, self.statistic(parts), np.nan)
+        novelty = self.ranks.novelty(score, parts.n_points)
+        unknown = self.odds.probability(score, parts.n_points, rate)
+        return novelty, np.where(np.isnan(novelty), np.nan, unknown)
+
+    def folded(self, whitening: np.ndarray | None) -> Novelty:
+        """Return the same test for features that are the kernel itself, see `KernelLogistic.folded`."""
+        if self.distance is None or whitening is None:
+            return self
+        return replace(self, distance=self.distance.folded(whitening))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return plain arrays, from which `from_arrays` makes the same object."""
+        arrays = self.statistic.to_arrays()
+        arrays |= {"threshold": self.ranks.threshold, "odds": self.odds.coefficients}
+        if self.distance is not None:
+            arrays |= {f"distance/{name}": values for name, values in self.distance.to_arrays().items()}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Novelty:
+        """Inverse of `to_arrays`; without arrays, as of older models, novelty is not measured."""
+        if not arrays.keys() - OLD_ARRAYS:
+            return cls(NoveltyStatistic({}, ()), KnownRanks(np.zeros((0, 0))), UnknownOdds(np.zeros(4)), None)
+        of_distance = {
+            name.removeprefix("distance/"): values
+            for name, values in arrays.items()
+            if name.startswith("distance/")
+        }
+        return cls(
+            NoveltyStatistic.from_arrays(arrays),
+            KnownRanks(arrays["threshold"]),
+            UnknownOdds(arrays["odds"]),
+            ClassDistance.from_arrays(of_distance) if of_distance else None,
+        )
 
 
-def standardised(
-    log_likelihood: np.ndarray, mean: np.ndarray, variance: np.ndarray, probability: np.ndarray
-) -> np.ndarray:
-    """Average over classes of (log L - expected) / sd, weighted by class probability; NaN without events."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = (log_likelihood - mean) / np.sqrt(variance)
-    return np.where(
-        variance.min(axis=1) > 0, (probability * np.where(variance > 0, z, 0.0)).sum(axis=1), np.nan
-    )
+def novelty_remark(novelty: np.ndarray) -> list[str]:
+    """Text of a warning for each object, "" where there is none, shape (n,)."""
+    text = f"novelty above {ALARM}: unlike the known classes"
+    return [text if value > ALARM else "" for value in novelty]
+
+
+def _left_out(known: NoveltyParts, membership: np.ndarray, c: int) -> tuple[np.ndarray, ...]:
+    """Statistic, numbers of points and weights of objects of class c as if that class were not known."""
+    others = np.arange(membership.shape[1]) != c
+    of_others, own = np.flatnonzero(membership[:, c] == 0), np.flatnonzero(membership[:, c] > 0)
+    own = own[membership[own][:, others].sum(axis=1) == 0]
+    if others.sum() == 0 or not len(own) or not len(of_others):
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    statistic = NoveltyStatistic.fit(known.take(of_others, others), membership[of_others][:, others])
+    stranger = known.take(own, others)
+    return statistic(stranger), stranger.n_points, membership[own, c]

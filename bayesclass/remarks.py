@@ -69,3 +69,8 @@ def object_remarks(
     for name, columns in evidence.absent_columns.items() if has_table else ():
         add(np.ones(len(remarks), bool), f"{name} not used: no column {', '.join(columns)}")
     return ["; ".join(remark) for remark in remarks]
+
+
+def joined_remarks(first: Iterable[str], second: Iterable[str]) -> list[str]:
+    """Join two lists of warnings, object by object."""
+    return ["; ".join(filter(None, pair)) for pair in zip(first, second, strict=True)]

@@ -9,13 +9,14 @@ import numpy as np
 from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
 from bayesclass.network_spec import NetworkSpec
+from bayesclass.novelty_distance import ClassDistance
+from bayesclass.novelty_statistic import FEWEST
 from bayesclass.progress import Progress
 from bayesclass.recipe_schema import MatchSpec
-from bayesclass.representation import GENERATIVE, Described
+from bayesclass.representation import Described
 from bayesclass.virtual_posteriors import PosteriorSpec
 from context.evidence import EvidenceTable
 from structurefn.kernel_logistic import KernelLogistic
-from structurefn.likelihood import expected_log_likelihood, log_likelihood
 from structurefn.streams import Stream
 
 CONTEXT = "context"
@@ -49,7 +50,8 @@ class HeldOut(NamedTuple):
 
     evidence: dict[str, np.ndarray]  # expert -> (n_versions, n_leaves) log-likelihood
     sizes: dict[str, np.ndarray]  # expert -> (n_versions,) points or events behind it
-    moments: np.ndarray  # (3, n_versions, n_leaves), see `chain_moments`
+    distance: np.ndarray | None  # (n_versions, n_leaves), see `ClassDistance`; None without trained streams
+    residual: np.ndarray | None  # (n_versions,)
 
 
 def version_weights(owner: np.ndarray, n_objects: int, n_points: np.ndarray | None = None) -> np.ndarray:
@@ -100,7 +102,9 @@ def cross_fit(sample: Sample, fold: np.ndarray, precision: float, progress: Prog
     n_versions = len(sample.owner)
     evidence: dict[str, np.ndarray] = {}
     sizes: dict[str, np.ndarray] = {}
-    moments = np.zeros((3, n_versions, n_leaves))
+    trained = sample.described.features is not None
+    distance = np.zeros((n_versions, n_leaves)) if trained else None
+    residual = np.zeros(n_versions) if trained else None
     for k in range(n_folds):
         # One step more is left for the fit on all objects.
         progress("cross-fitting", k, n_folds + 1)
@@ -115,9 +119,25 @@ def cross_fit(sample: Sample, fold: np.ndarray, precision: float, progress: Prog
         for name, values in got.items():
             evidence.setdefault(name, np.zeros((n_versions, n_leaves)))[rows] = values
             sizes.setdefault(name, np.zeros(n_versions))[rows] = size[name]
-        moments[:, rows] = chain_moments(experts, part)
+        if trained:
+            near = fit_distance(sample, fold != k)
+            distance[rows], residual[rows] = near.distances(part.features, part.n_detections)
     progress("cross-fitting", n_folds, n_folds + 1)
-    return HeldOut(evidence, sizes, moments)
+    return HeldOut(evidence, sizes, distance, residual)
+
+
+def fit_distance(sample: Sample, use_object: np.ndarray) -> ClassDistance | None:
+    """Fit distances to the classes on the objects of a mask, shape (n,); None without trained streams."""
+    if sample.described.features is None:
+        return None
+    rows = np.flatnonzero(use_object[sample.owner] & (sample.described.n_detections >= FEWEST))
+    membership = class_weights(sample.allowed[sample.owner[rows]], sample.weights[rows])
+    return ClassDistance.fit(sample.described.features[rows], membership, sample.described.n_detections[rows])
+
+
+def class_weights(allowed: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weight of each row in each of its allowed classes, shape (n, n_leaves)."""
+    return allowed * (weights / allowed.sum(axis=1))[:, None]
 
 
 def choose_precision(sample: Sample, fold: np.ndarray) -> float:
@@ -140,18 +160,3 @@ def choose_precision(sample: Sample, fold: np.ndarray) -> float:
             kept = np.logaddexp.reduce(np.where(allowed[test], log_posterior, -np.inf), axis=1)
             scores[i] += (sample.weights[test] * kept).sum()
     return PRECISIONS[int(np.argmax(scores))]
-
-
-def chain_moments(experts: LightCurveExperts, described: Described) -> np.ndarray:
-    """Log-likelihood of the chains of neighbours, its mean and variance under each class, shape (3, n, K)."""
-    total = np.zeros((3, len(described.n_detections), len(experts.log_train)))
-    for stream in experts.streams:
-        if stream.kind == "adjacent":
-            density, count = experts.densities[stream.name], described.counts[stream.name]
-            total += np.stack([log_likelihood(count, density), *expected_log_likelihood(count, density)])
-    return total
-
-
-def chain_size(sizes: dict[str, np.ndarray]) -> np.ndarray:
-    """Count the steps in the chains, zeros for a recipe without any."""
-    return sizes.get(GENERATIVE["adjacent"], np.zeros(len(next(iter(sizes.values())))))

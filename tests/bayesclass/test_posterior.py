@@ -57,6 +57,7 @@ def test_columns_are_those_of_the_contract_in_order():
         "n_detections",
         "n_upper_limits",
         "novelty",
+        "p_unknown",
         "conflict",
         "warnings",
     ]
@@ -98,7 +99,7 @@ def test_intervals_of_many_objects_are_found_in_blocks(monkeypatch):
 
 def test_a_posterior_of_no_object_is_an_empty_table():
     frame = make(0).to_frame()
-    assert frame.shape == (0, 17)
+    assert frame.shape == (0, 18)
 
 
 # Choosing

@@ -44,7 +44,7 @@ def test_fit_classify_evaluate(tiny_classifier, folder):
     columns = ["object_id", *(f"p_{leaf}" for leaf in leaves)]
     columns += [f"p_{leaf}_{end}" for leaf in leaves for end in ("lo", "hi")]
     columns += ["best_class", "prediction_set", "n_detections", "n_upper_limits"]
-    columns += ["novelty", "conflict", "warnings"]
+    columns += ["novelty", "p_unknown", "conflict", "warnings"]
     assert table.columns.tolist() == columns
     p = table[[f"p_{leaf}" for leaf in leaves]].to_numpy()
     np.testing.assert_allclose(p.sum(axis=1), 1.0, atol=1e-6)
