@@ -343,7 +343,7 @@ class Classifier:
         return {
             "probability": probability,
             "draws": draws.astype(np.float32),
-            "prediction_set": fitted.sets.apply(probability),
+            "prediction_set": fitted.sets.apply(probability, described.n_detections),
             "novelty": novelty,
             "unknown": unknown,
             "conflict": _conflict(terms),

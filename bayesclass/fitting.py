@@ -188,7 +188,12 @@ def fit_model(
     terms = pool.terms(held_out, sizes)
     probability = probabilities(terms)
     single = allowed[owner].sum(axis=1) == 1
-    sets = ConformalSets.fit(probability[single], allowed[owner][single].argmax(axis=1))
+    sets = ConformalSets.fit(
+        probability[single],
+        allowed[owner][single].argmax(axis=1),
+        n_points=described.n_detections[single],
+        weights=weights[single],
+    )
     novelty = Novelty.fit(
         NoveltyParts(log_joints(terms, held_out), distance, residual, described.n_detections),
         class_weights(allowed[owner], weights),

@@ -300,7 +300,7 @@ class Posterior:
         """Return the posterior under another class prior, without a refit.
 
         Probabilities and draws (so intervals) are reweighted, the reason "prior" and conflict follow. Sets
-        keep their classes less the impossible ones, and gain the most probable; see
+        keep their classes less the impossible ones, and are never empty; see
         `bayesclass.reweighting.reweight`.
 
         Raises

@@ -28,7 +28,7 @@ def reweight(posterior: Posterior, prior: Prior | ObjectPrior) -> Posterior:
     the prior's alone changes; conflict follows. Novelty stays, because its scale is that of training.
 
     Prediction sets keep the classes that they had under the training prior, less those that are now
-    impossible, and gain the most probable one. Their thresholds are class by class, so they hold each
+    impossible; the most probable one is in where no other is. Their thresholds are class by class, so they hold each
     class at the same rate in any mixture of classes; thresholds applied to changed probabilities would not.
 
     Parameters
@@ -75,12 +75,13 @@ def reweight(posterior: Posterior, prior: Prior | ObjectPrior) -> Posterior:
     if reasons:
         reasons["prior"] = log_target
     kept = posterior.prediction_set if posterior.training_set is None else posterior.training_set
+    possible = kept & (target > 0)
     most = probability == probability.max(axis=1, keepdims=True)
     return replace(
         posterior,
         probability=probability,
         draws=draws,
-        prediction_set=(kept & (target > 0)) | most,
+        prediction_set=possible | (most & ~possible.any(axis=1, keepdims=True)),
         training_set=kept,
         conflict=_conflict(posterior, reasons),
         warnings=_with_lost_draws(posterior.warnings, n_lost),

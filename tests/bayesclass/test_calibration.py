@@ -211,7 +211,7 @@ def conformal_by_definition(p, y, alpha):
 def test_thresholds_are_those_of_the_definition(rng, alpha):
     p, y = sample(rng, n=600)
     sets = ConformalSets.fit(p, y, alpha)
-    np.testing.assert_array_equal(sets.threshold, conformal_by_definition(p, y, alpha))
+    np.testing.assert_array_equal(sets.threshold, conformal_by_definition(p, y, alpha)[None])
     np.testing.assert_array_equal(sets.n_objects, np.bincount(y, minlength=4))
     assert not sets.backed_off.any()
 
@@ -221,7 +221,7 @@ def test_nine_objects_are_enough_for_nine_in_ten_and_eight_are_not(rng):
     y = np.array([0] * 9 + [1] * 8)
     sets = ConformalSets.fit(p, y, alpha=0.1)
     assert sets.backed_off.tolist() == [False, True]
-    assert sets.threshold[0] == np.max(1 - p[:9, 0])
+    assert sets.threshold[0, 0] == np.max(1 - p[:9, 0])
 
 
 def test_coverage_of_each_class_is_as_promised_even_of_bad_probabilities():
@@ -249,7 +249,7 @@ def test_a_class_with_few_objects_borrows_and_one_with_none_too(rng):
     score = np.sort(1 - p[few, y[few]])
     pooled = score[int(np.ceil((few.sum() + 1) * 0.9)) - 1]
     own = np.max(1 - p[few & (y == 2), 2])
-    np.testing.assert_array_equal(sets.threshold[2:], [max(pooled, own), pooled])
+    np.testing.assert_array_equal(sets.threshold[0, 2:], [max(pooled, own), pooled])
 
 
 def test_without_enough_objects_every_class_is_in():
@@ -261,18 +261,55 @@ def test_without_enough_objects_every_class_is_in():
 
 @given(seed=seeds, alpha=st.floats(0.01, 0.9), n=st.integers(0, 60))
 @settings(max_examples=40, deadline=None)
-def test_no_set_is_empty_and_the_best_class_is_in(seed, alpha, n):
+def test_no_set_is_empty(seed, alpha, n):
     rng = np.random.default_rng(seed)
     p, y = sample(rng, n=max(n, 1), k=3)
     held = ConformalSets.fit(p[:n], y[:n], alpha).apply(p)
-    assert held[np.arange(len(p)), p.argmax(axis=1)].all()
+    assert held.any(axis=1).all()
+
+
+def test_coverage_holds_at_each_number_of_points():
+    rng = np.random.default_rng(5)
+    n_points = rng.choice([1, 5, 30, 200], 24_000)
+    # Probabilities are worth more the more points there are, and are too sure everywhere.
+    y = rng.choice(3, len(n_points), p=[0.6, 0.3, 0.1])
+    signal = np.sqrt(n_points)[:, None] / 6 * (np.arange(3) == y[:, None]) + rng.normal(size=(len(y), 3))
+    p = np.exp(2 * signal)
+    p /= p.sum(axis=1, keepdims=True)
+    half = len(y) // 2
+    sets = ConformalSets.fit(p[:half], y[:half], n_points=n_points[:half])
+    held = sets.apply(p[half:], n_points[half:])
+    blind = ConformalSets.fit(p[:half], y[:half]).apply(p[half:])
+    hit, missed = (found[np.arange(half), y[half:]] for found in (held, blind))
+    for n in (1, 5, 30):
+        for k in range(3):
+            member = (n_points[half:] == n) & (y[half:] == k)
+            assert hit[member].mean() == pytest.approx(0.9, abs=5 * np.sqrt(0.09 / member.sum()))
+    assert abs(missed[n_points[half:] == 1].mean() - 0.9) > 0.05
+    with pytest.raises(ValueError, match="give n_points"):
+        sets.apply(p)
+
+
+def test_weights_are_repetitions(rng):
+    p, y = sample(rng, n=400, k=3)
+    # Equal weights change nothing, and those of one class are nothing to another.
+    plain = ConformalSets.fit(p, y)
+    np.testing.assert_array_equal(
+        ConformalSets.fit(p, y, weights=np.full(400, 7.0)).threshold, plain.threshold
+    )
+    only = ConformalSets.fit(p, y, weights=np.where(y == 0, np.where(np.arange(400) < 200, 1.0, 1e-9), 1.0))
+    first = np.arange(400) < 200
+    expected = conformal_by_definition(p[first], y[first], 0.1)[0]
+    assert only.threshold[0, 0] == pytest.approx(expected)
+    np.testing.assert_array_equal(only.threshold[0, 1:], plain.threshold[0, 1:])
 
 
 def test_sets_come_back_from_json(rng):
     p, y = sample(rng)
-    sets = ConformalSets.fit(p, y)
+    n = rng.integers(0, 300, len(y))
+    sets = ConformalSets.fit(p, y, n_points=n)
     back = ConformalSets.from_dict(json.loads(json.dumps(sets.to_dict(), allow_nan=False)))
-    np.testing.assert_array_equal(back.apply(p), sets.apply(p))
+    np.testing.assert_array_equal(back.apply(p, n), sets.apply(p, n))
     assert back.to_dict() == sets.to_dict()
 
 
@@ -287,7 +324,7 @@ def test_misuse_is_refused(rng):
     sets = ConformalSets.fit(p, y)
     with pytest.raises(ValueError, match="for 4 classes"):
         sets.apply(p[:, :3])
-    with pytest.raises(ValueError, match="threshold is missing"):
+    with pytest.raises(ValueError, match="edges is missing"):
         ConformalSets.from_dict({"alpha": 0.1})
     with pytest.raises(ValueError, match="finite threshold"):
         ConformalSets.from_dict(sets.to_dict() | {"threshold": [0.5]})
