@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesclass.fitting import FitError, Fitted, fit_model, probabilities
+from bayesclass.augmentation import Target
+from bayesclass.fit_checks import FitError
+from bayesclass.fitting import Fitted, fit_model
 from bayesclass.novelty import novelty_remark
 from bayesclass.novelty_statistic import NoveltyParts, log_joints
 from bayesclass.object_prior import ObjectPrior
@@ -21,6 +23,7 @@ from bayesclass.posterior_checks import unknown_object
 from bayesclass.priors import Prior
 from bayesclass.progress import Progress
 from bayesclass.recipe import LightCurveSpec, Recipe
+from bayesclass.rehearsal import probabilities
 from bayesclass.remarks import joined_remarks, object_remarks
 from bayesclass.reweighting import conflict
 from bayesclass.training import CONTEXT
@@ -96,7 +99,9 @@ class Classifier:
             Columns object_id, survey, band, mjd, mag and mag_err (or flux and flux_err), [upper_limit].
         objects : DataFrame
             Columns object_id, the recipe's label and evidence columns. Objects without light curve
-            teach the network. With a column alternative_probability, one row for each alternative.
+            teach the network. Those without a label are the sample that a fit with `redshifted` light
+            curves aims at; other recipes do not use them. With a column alternative_probability, one row for
+            each alternative.
         progress : callable, optional
             Called with (stage, done, total).
 
@@ -130,9 +135,13 @@ class Classifier:
             )
         # In the order of their names, so that the order of the tables' rows changes no fit.
         labelled = labelled[np.argsort(batch.object_id[labelled], kind="stable")]
+        target = None
+        if self.recipe.fit.redshifted and len(labelled) < len(allowed):
+            others = batch.take_objects(np.setdiff1d(np.arange(len(allowed)), labelled))
+            target = Target(others, self.recipe.read_evidence(objects, object_ids=others.object_id))
         batch = batch.take_objects(labelled)
         evidence = self.recipe.read_evidence(objects, object_ids=batch.object_id)
-        self._fitted = fit_model(self.recipe, batch, evidence, allowed[labelled], progress)
+        self._fitted = fit_model(self.recipe, batch, evidence, allowed[labelled], progress, target)
         self.summary = self._fitted.summary | {
             "n_unlabelled": int(len(allowed) - len(labelled)),
             "unmapped_labels": {k or "(none)": int(v) for k, v in unmapped.items()},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayesclass.feature_expert import FeatureExpert
+from bayesclass.recipe_schema import FeatureSpec
 from bayesclass.representation import GENERATIVE, Described
 from structurefn.kernel_logistic import KernelLogistic
 from structurefn.likelihood import log_likelihood
@@ -54,7 +55,7 @@ class LightCurveExperts:
         groups: np.ndarray,
         *,
         precision: float = 0.01,
-        classifier: str | None = None,
+        published: FeatureSpec | None = None,
         n_draws: int = 0,
         seed: int = 0,
     ) -> LightCurveExperts:
@@ -73,8 +74,8 @@ class LightCurveExperts:
             The object of each row.
         precision : float
             Of the trained expert's prior.
-        classifier : str, optional
-            Of the published features, see `FeatureExpert.fit`.
+        published : FeatureSpec, optional
+            Which classifier learns from the features.
         n_draws, seed : int
         """
         membership = allowed * (weights / allowed.sum(axis=1))[:, None]
@@ -95,10 +96,17 @@ class LightCurveExperts:
                 n_draws=n_draws,
                 seed=seed,
             )
-        published = None
-        if classifier is not None:
-            published = FeatureExpert.fit(described.table, allowed, weights, classifier=classifier, seed=seed)
-        return cls(streams, densities, trained, np.log(frequency / frequency.sum()), published)
+        grown = None
+        if published is not None:
+            grown = FeatureExpert.fit(
+                described.table,
+                allowed,
+                weights,
+                classifier=published.classifier,
+                select=published.select,
+                seed=seed,
+            )
+        return cls(streams, densities, trained, np.log(frequency / frequency.sum()), grown)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bayesclass.tree_ensemble import TreeEnsemble
+from bayesclass.tree_ensemble import TreeEnsemble, gain_by_feature
 
 __all__ = ["CLASSIFIERS", "FeatureExpert"]
 
@@ -54,10 +54,13 @@ class FeatureExpert:
     trees : TreeEnsemble
     log_train : ndarray, shape (n_classes,)
         Log class frequencies that the trees were grown with.
+    gain : float32 array, shape (n_features,)
+        Share of the splits' gain that each feature has; one in sum, zero for features left out.
     """
 
     trees: TreeEnsemble
     log_train: np.ndarray
+    gain: np.ndarray
 
     @classmethod
     def fit(
@@ -67,6 +70,7 @@ class FeatureExpert:
         weights: np.ndarray,
         *,
         classifier: str = "gradient boosting",
+        select: int | None = None,
         seed: int = 0,
     ) -> FeatureExpert:
         """Grow trees on rows of one label; a row of several allowed classes teaches nothing here.
@@ -79,6 +83,8 @@ class FeatureExpert:
         weights : float array, shape (n,)
             The versions of one object share one unit.
         classifier : {"gradient boosting", "random forest", "extra trees"}
+        select : int, optional
+            Keep so many features, those of the largest gain in trees on all of them, and grow anew.
         seed : int
 
         Raises
@@ -95,14 +101,19 @@ class FeatureExpert:
                 f"{len(label)} labelled ones of {len(np.unique(label))}: label more, or leave [features] out "
                 "of the recipe."
             )
-        model = CLASSIFIERS[classifier](seed)
         # Columns without any value split nothing, but scikit-learn refuses them.
         table = np.where(np.isfinite(table).any(axis=0), table, np.float32(0.0))
         # Versions of an object weigh as much as they are many: the settings count rows, not objects.
         weight = weights[one] / weights[one].mean()
-        model.fit(table[one], label, sample_weight=weight)
+        model = CLASSIFIERS[classifier](seed).fit(table[one], label, sample_weight=weight)
+        gain = gain_by_feature(model, table.shape[1])
+        if select is not None and select < (gain > 0).sum():
+            kept = np.argsort(gain)[-select:]
+            table = np.where(np.isin(np.arange(table.shape[1]), kept), table, np.float32(0.0))
+            model = CLASSIFIERS[classifier](seed).fit(table[one], label, sample_weight=weight)
+            gain = gain_by_feature(model, table.shape[1])
         frequency = np.bincount(label, weights[one], minlength=n_classes) + 0.5
-        return cls(TreeEnsemble.from_sklearn(model, n_classes), np.log(frequency / frequency.sum()))
+        return cls(TreeEnsemble.from_sklearn(model, n_classes), np.log(frequency / frequency.sum()), gain)
 
     def evidence(self, table: np.ndarray) -> np.ndarray:
         """Log-likelihood of each class up to a constant of each row, shape (n, n_classes)."""

@@ -12,7 +12,7 @@ from bayesclass.transient_features import transient_feature_names, transient_fea
 from context.evidence import EvidenceColumn, EvidenceTable
 from structurefn.light_curves import LightCurves
 
-__all__ = ["feature_table", "feature_table_names"]
+__all__ = ["distance_modulus", "feature_table", "feature_table_names", "redshift_of"]
 
 # Redshifts of the table of distance moduli; nearer than the first, a redshift tells no distance.
 REDSHIFTS = np.linspace(0.002, 4.0, 2000)
@@ -61,11 +61,11 @@ def feature_table(
         if spec.redshift is not None:
             names = transient_feature_names(light_curves.channels)
             column = None if evidence is None else evidence.columns[spec.redshift]
-            parts.append(_with_redshift(own, names, _redshift(column, light_curves.n_objects)))
+            parts.append(_with_redshift(own, names, redshift_of(column, light_curves.n_objects)))
     return np.column_stack(parts).astype(np.float32)
 
 
-def _redshift(column: EvidenceColumn | None, n: int) -> np.ndarray:
+def redshift_of(column: EvidenceColumn | None, n: int) -> np.ndarray:
     """Redshifts of n objects, NaN where none is known."""
     if column is None:
         return np.full(n, np.nan)
@@ -73,9 +73,14 @@ def _redshift(column: EvidenceColumn | None, n: int) -> np.ndarray:
     return 10.0**value if column.spec.transform == "log10" else value
 
 
-def _with_redshift(table: np.ndarray, names: tuple[str, ...], redshift: np.ndarray) -> np.ndarray:
+def distance_modulus(redshift: np.ndarray) -> np.ndarray:
+    """Distance moduli (Planck 2018 cosmology) [mag], NaN nearer than the first of `REDSHIFTS`."""
     modulus = np.interp(redshift, REDSHIFTS, _moduli())
-    modulus = np.where(redshift >= REDSHIFTS[0], modulus, np.nan)
+    return np.where(redshift >= REDSHIFTS[0], modulus, np.nan)
+
+
+def _with_redshift(table: np.ndarray, names: tuple[str, ...], redshift: np.ndarray) -> np.ndarray:
+    modulus = distance_modulus(redshift)
     absolute = [i for i, name in enumerate(names) if name.startswith(MAGNITUDES)]
     times = [i for i, name in enumerate(names) if name.startswith(TIMES)]
     return np.column_stack(

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bayesclass import metrics
+from bayesclass.augmentation import Target, augment
 from bayesclass.calibration import ConformalSets
 from bayesclass.context_expert import ContextExpert
 from bayesclass.experts import LightCurveExperts
+from bayesclass.feature_table import feature_table_names
+from bayesclass.fit_checks import check_folds, check_sample
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty import Novelty
 from bayesclass.novelty_statistic import NoveltyParts, log_joints
 from bayesclass.pool import Pool
 from bayesclass.progress import Progress
-from bayesclass.recipe import Recipe
-from bayesclass.representation import GENERATIVE, Representation, runtime_streams
+from bayesclass.recipe import FeatureSpec, Recipe
+from bayesclass.rehearsal import Rehearsal, fit_pool, probabilities
+from bayesclass.representation import Representation, runtime_streams
 from bayesclass.structure_learning import learn_edges
 from bayesclass.training import (
     CONTEXT,
@@ -34,20 +39,15 @@ from bayesclass.virtual_posteriors import without_posteriors
 from context.evidence import EvidenceTable
 from structurefn.light_curves import LightCurves
 from structurefn.magnitudes import channel_softening
-from structurefn.thinning import thinned_versions
+from structurefn.thinning import join_versions, thin_to, thinned_versions
 
-# Where the pool's weights are expected before data: densities tell something of a few points, and hand over
-# to the trained expert as points become many.
-EXPECTED_WEIGHTS = {name: (np.log(0.5), -1.0) for name in GENERATIVE.values()}
-
-
-class FitError(ValueError):
-    """A model cannot be fitted on this sample."""
+# Features named in a model's summary.
+SHOWN_FEATURES = 12
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Everything that a fit learned; see the classes of its parts."""
+    """Everything that a fit learned; see the classes of its parts. No `rehearsal` in a stored model."""
 
     representation: Representation
     experts: LightCurveExperts
@@ -56,6 +56,7 @@ class Fitted:
     sets: ConformalSets
     novelty: Novelty
     summary: dict
+    rehearsal: Rehearsal | None = None
 
 
 def fit_model(
@@ -64,6 +65,8 @@ def fit_model(
     evidence: EvidenceTable,
     allowed: np.ndarray,
     progress: Progress | None = None,
+    target: Target | None = None,
+    rehearse: Sequence[int] = (),
 ) -> Fitted:
     """Fit experts, network and pool on labelled objects.
 
@@ -78,6 +81,12 @@ def fit_model(
         Leaves that each label allows, at least one.
     progress : callable, optional
         Called with (stage, done, total).
+    target : Target, optional
+        Objects without a label, to which light curves at other redshifts are fitted (`augment`); read only
+        where the recipe asks for those.
+    rehearse : sequence of int
+        Lengths to which every curve is thinned once more, for `Fitted.rehearsal` alone: nothing is learned
+        from these.
 
     Returns
     -------
@@ -96,9 +105,14 @@ def fit_model(
     of the context uses them: its tables have not seen the held-out objects, the choice of its edges has.
     """
     options = recipe.fit
-    _check_sample(recipe, allowed, light_curves.n_detections, options.folds)
+    check_sample(recipe, allowed, light_curves.n_detections, options.folds)
     tell = progress or (lambda stage, done, total: None)
     rng = np.random.default_rng(options.seed)
+    n_labelled, copies, added = len(allowed), identical_light_curves(light_curves), {}
+    if options.redshifted:
+        light_curves, evidence, source, added = augment(recipe, light_curves, evidence, target, progress)
+        # An object at another redshift is known by its source: both share a fold.
+        allowed, copies = allowed[source], copies[source]
     versions, owner = thinned_versions(
         light_curves,
         rng,
@@ -107,7 +121,14 @@ def fit_model(
         max_points=options.max_points,
         sparse=SPARSE,
     )
-    weights = version_weights(owner, len(allowed), np.diff(versions.offset))
+    weights = version_weights(owner, len(allowed), np.diff(versions.offset)) * n_labelled / len(allowed)
+    n_taught, length = len(owner), np.full(len(owner), -1)
+    length[: len(allowed)] = 0
+    for n_points in rehearse:
+        versions = join_versions(versions, thin_to(light_curves, n_points, rng))
+        owner = np.concatenate([owner, np.arange(len(allowed))])
+        length = np.concatenate([length, np.full(len(allowed), n_points)])
+    weights = np.concatenate([weights, np.zeros(len(owner) - n_taught)])
     softening = {}
     if light_curves.quantity == "flux":
         softening = recipe.light_curves.softening or channel_softening(light_curves)
@@ -135,7 +156,6 @@ def fit_model(
         latent=recipe.network.latent,
         missing_cells=recipe.network.missing_cells,
     )
-    copies = identical_light_curves(light_curves)
     learned = None
     if recipe.network.learn is not None:
         # Once on all objects: choosing a few edges by held-out gain fits little of any one object.
@@ -161,7 +181,7 @@ def fit_model(
         options.seed,
         recipe.matches,
         recipe.posteriors,
-        recipe.features.classifier if recipe.features else None,
+        recipe.features,
     )
 
     stratum = np.where(allowed.sum(axis=1) == 1, allowed.argmax(axis=1), -1)
@@ -171,17 +191,28 @@ def fit_model(
     # A generator of their own, so that folds do not change with the versions.
     shuffle = np.random.default_rng([options.seed, 1])
     fold = stratified_folds(spread, copies, options.folds, shuffle)
-    _check_folds(fold[~unseen], options.folds, bool(streams))
+    check_folds(fold[~unseen], options.folds, bool(streams))
     precision = choose_precision(sample, fold)
-    held_out, sizes, distance, residual = cross_fit(sample, fold, precision, tell)
+    rehearsed = cross_fit(sample, fold, precision, tell)
+    rehearsal = Rehearsal(
+        rehearsed.evidence,
+        rehearsed.sizes,
+        owner,
+        fold[owner],
+        length,
+        described.n_detections,
+        allowed[owner],
+        weights,
+    )
+    held_out, sizes, distance, residual = rehearsed.first(n_taught)
+    owner, weights, n_detections = owner[:n_taught], weights[:n_taught], described.n_detections[:n_taught]
     frequency = (allowed / allowed.sum(axis=1, keepdims=True)).sum(axis=0) + 0.5
-    pool = Pool.fit(
+    pool = fit_pool(
         held_out,
         sizes,
         allowed[owner],
         weights,
         np.log(frequency / frequency.sum()),
-        expected=EXPECTED_WEIGHTS,
         n_draws=options.draws,
         seed=options.seed,
     )
@@ -191,66 +222,35 @@ def fit_model(
     sets = ConformalSets.fit(
         probability[single],
         allowed[owner][single].argmax(axis=1),
-        n_points=described.n_detections[single],
+        n_points=n_detections[single],
         weights=weights[single],
     )
     novelty = Novelty.fit(
-        NoveltyParts(log_joints(terms, held_out), distance, residual, described.n_detections),
+        NoveltyParts(log_joints(terms, held_out), distance, residual, n_detections),
         class_weights(allowed[owner], weights),
         fit_distance(sample, np.ones(len(allowed), bool)),
     )
-    summary = _summary(held_out, sizes, pool, allowed, stratum, described.n_detections, recipe)
+    summary = _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe)
     if learned is not None:
         summary["learned_edges"] = [f"{parent} -> {child}" for parent, child in learned.learned]
     experts, context = fit_parts(sample, np.ones(len(allowed), bool), precision, options.draws)
+    if experts.published is not None:
+        summary["features"] = _largest_gains(recipe.features, light_curves.channels, experts.published.gain)
     tell("cross-fitting", options.folds + 1, options.folds + 1)
-    return Fitted(representation, experts, context, pool, sets, novelty, summary | context.summary)
+    summary |= added | context.summary
+    return Fitted(representation, experts, context, pool, sets, novelty, summary, rehearsal)
 
 
-def probabilities(terms: dict[str, np.ndarray]) -> np.ndarray:
-    """Class probabilities, the normalised exponential of the sum of terms."""
-    log_joint = sum(terms.values())
-    probability = np.exp(log_joint - log_joint.max(axis=-1, keepdims=True))
-    return probability / probability.sum(axis=-1, keepdims=True)
+def _largest_gains(features: FeatureSpec, channels: tuple[str, ...], gain: np.ndarray) -> dict[str, float]:
+    """Features that matter most to the trees, with their share of the gain."""
+    names = feature_table_names(features, channels)
+    return {names[i]: round(float(gain[i]), 4) for i in np.argsort(-gain)[:SHOWN_FEATURES] if gain[i] > 0}
 
 
 def _describing(n_detections: np.ndarray) -> np.ndarray:
     """Versions that axes and landmarks are learned from: maps of the fewest points are too much alike."""
     rich = n_detections > max(SPARSE)
     return rich if rich.any() else n_detections > 0
-
-
-def _check_sample(recipe: Recipe, allowed: np.ndarray, n_detections: np.ndarray, folds: int) -> None:
-    per_class = allowed[allowed.sum(axis=1) == 1].sum(axis=0)
-    leaves = recipe.taxonomy.leaves
-    few = [f"{leaf} ({count})" for leaf, count in zip(leaves, per_class, strict=True) if count < 2]
-    if few:
-        raise FitError(
-            f"every leaf of recipe {recipe.name} needs at least 2 labelled objects, but {', '.join(few)} "
-            f"of {len(allowed)}: label more objects, or take the leaf out of the recipe."
-        )
-    if len(allowed) < 2 * folds:
-        raise FitError(
-            f"{folds}-fold cross-fitting needs at least {2 * folds} labelled objects, but there are "
-            f"{len(allowed)}: label more, or lower `folds` in [fit] of the recipe."
-        )
-    n_seen = int((n_detections > 0).sum())
-    if recipe.streams and n_seen < 2 * folds:
-        raise FitError(
-            f"{folds}-fold cross-fitting of streams needs at least {2 * folds} labelled objects with a "
-            f"usable point, but there are {n_seen} of {len(allowed)}: check that object_id and the channels "
-            "agree with the recipe, or leave [[streams]] out to use context alone."
-        )
-
-
-def _check_folds(fold_of_seen: np.ndarray, folds: int, has_streams: bool) -> None:
-    """Refuse a sample whose light curves are copies of each other, which share a fold."""
-    largest = int(np.bincount(fold_of_seen, minlength=folds).max(initial=0))
-    if has_streams and len(fold_of_seen) - largest < 2:
-        raise FitError(
-            f"{folds}-fold cross-fitting needs different light curves, but {largest} of {len(fold_of_seen)} "
-            "labelled ones are identical or share a fold with those that are: remove the copies."
-        )
 
 
 def _summary(held_out, sizes, pool, allowed, stratum, n_detections, recipe) -> dict:

@@ -63,6 +63,7 @@ def pack(fitted: Fitted, recipe: Recipe, summary: dict) -> tuple[dict[str, Any],
             arrays[f"kernel/{name}"] = values.astype(np.float16 if name in HALF else np.float32)
     if experts.published is not None:
         arrays["features/log_train"] = experts.published.log_train
+        arrays["features/gain"] = experts.published.gain
         arrays |= {f"features/{k}": v for k, v in experts.published.trees.to_arrays().items()}
     novelty = fitted.novelty
     if representation.kernel is not None:
@@ -116,7 +117,7 @@ def _unpack(manifest: dict[str, Any], arrays: dict[str, np.ndarray]) -> tuple[Re
     published = None
     if recipe.features is not None:
         trees = {k.removeprefix("features/"): v for k, v in arrays.items() if k.startswith("features/")}
-        published = FeatureExpert(TreeEnsemble.from_arrays(trees), trees["log_train"])
+        published = FeatureExpert(TreeEnsemble.from_arrays(trees), trees["log_train"], trees["gain"])
     fitted = Fitted(
         representation=Representation(
             streams,

@@ -164,6 +164,7 @@ class Recipe:
             matches=matches,
             features=parts.read_features(top, evidence),
         )
+        parts.check_redshifted(source, recipe.fit, light_curves, recipe.features)
         try:
             recipe.posteriors  # noqa: B018 (which leaves their columns belong to is checked here)
         except (NetworkError, TaxonomyError) as error:
@@ -183,7 +184,7 @@ class Recipe:
             **write_matches(self.matches),
             "network": write_network(self.network),
             **({"features": parts.write_features(self.features)} if self.features else {}),
-            "fit": dict(vars(self.fit)),
+            "fit": parts.write_fit(self.fit),
         }
 
     @cached_property

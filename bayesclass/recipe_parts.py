@@ -47,7 +47,7 @@ def read_classes(top: Section) -> ClassSpec:
 
 def read_light_curves(top: Section) -> LightCurveSpec:
     """Read [light_curves]."""
-    keys = ("quantity", "photometry", "channels", "night", "systematic", "softening", "aliases")
+    keys = ("quantity", "photometry", "channels", "night", "systematic", "softening", "aliases", "wavelength")
     section = top.table("light_curves", keys, required=True)
     quantity = section.choice("quantity", QUANTITIES)
     channels = section.strings("channels")
@@ -71,6 +71,11 @@ def read_light_curves(top: Section) -> LightCurveSpec:
         one_of(aliases, alias, aliases.text(alias), channels)
         if alias in channels:
             aliases.fail(alias, "is itself a channel, so it can't be another name of one")
+    wavelength = section.table("wavelength", None)
+    for channel, value in wavelength.data.items():
+        one_of(wavelength, channel, channel, channels)
+        if not is_number(value) or value <= 0:
+            wavelength.fail(channel, "must be a wavelength above zero [Angstrom]", value)
     return LightCurveSpec(
         quantity=quantity,
         photometry=section.choice("photometry", PHOTOMETRY),
@@ -79,6 +84,7 @@ def read_light_curves(top: Section) -> LightCurveSpec:
         systematic=section.number("systematic", at_least=0.0, default=0.0),
         softening={channel: float(flux) for channel, flux in softening.data.items()},
         aliases=dict(aliases.data),
+        wavelength={channel: float(value) for channel, value in wavelength.data.items()},
     )
 
 
@@ -197,7 +203,7 @@ def read_features(top: Section, evidence: tuple[EvidenceSpec, ...]) -> FeatureSp
     """Read [features]; None where the recipe has no such table."""
     if "features" not in top:
         return None
-    section = top.table("features", ("classifier", "period", "transient", "redshift"))
+    section = top.table("features", ("classifier", "period", "transient", "redshift", "select"))
     switches = {name: section.get(name, "true or false", False) for name in ("period", "transient")}
     for name, value in switches.items():
         if not isinstance(value, bool):
@@ -215,20 +221,55 @@ def read_features(top: Section, evidence: tuple[EvidenceSpec, ...]) -> FeatureSp
         section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier),
         **switches,
         redshift=redshift,
+        select=section.integer("select", at_least=1, default=0) if "select" in section else None,
     )
 
 
 def read_fit(top: Section) -> FitSpec:
     """Read [fit]."""
     least = {"folds": 2, "versions": 0, "draws": 1, "seed": 0, "min_points": 1, "max_points": 1}
-    section = top.table("fit", tuple(least))
+    least["redshifted"] = 0
+    section = top.table("fit", (*least, "selected_by"))
     default = vars(FitSpec())
     spec = FitSpec(
-        **{key: section.integer(key, at_least=low, default=default[key]) for key, low in least.items()}
+        **{key: section.integer(key, at_least=low, default=default[key]) for key, low in least.items()},
+        selected_by=section.strings("selected_by", ()),
     )
     if spec.max_points < spec.min_points:
         section.fail("max_points", f"must be at least min_points ({spec.min_points})", spec.max_points)
     return spec
+
+
+def check_redshifted(
+    source: str, fit: FitSpec, light_curves: LightCurveSpec, features: FeatureSpec | None
+) -> None:
+    """Refuse light curves at other redshifts where the recipe does not say what that takes."""
+    for channel in fit.selected_by:
+        if channel not in light_curves.channels:
+            raise RecipeError(
+                f"{source}: fit.selected_by must be among {', '.join(light_curves.channels)}, found "
+                f"{channel!r}."
+            )
+    if not fit.redshifted:
+        return
+    if light_curves.quantity != "flux" or light_curves.photometry != "difference":
+        raise RecipeError(
+            f'{source}: fit.redshifted needs quantity "flux" and photometry "difference", found '
+            f'"{light_curves.quantity}" and "{light_curves.photometry}".'
+        )
+    without = [channel for channel in light_curves.channels if channel not in light_curves.wavelength]
+    if without:
+        raise RecipeError(
+            f"{source}: fit.redshifted needs [light_curves.wavelength] of every channel, and "
+            f"{', '.join(without)} has none."
+        )
+    if features is None or features.redshift is None:
+        raise RecipeError(f"{source}: fit.redshifted needs features.redshift, the evidence with redshifts.")
+
+
+def write_fit(spec: FitSpec) -> dict:
+    """Return [fit] as a plain table."""
+    return {**vars(spec), "selected_by": list(spec.selected_by)}
 
 
 def write_features(spec: FeatureSpec) -> dict:

@@ -67,6 +67,8 @@ class LightCurveSpec:
         Channel -> flux below which the asinh magnitude is linear; quantity "flux" only.
     aliases : dict of str to str
         Other names of channels -> channel.
+    wavelength : dict of str to float
+        Channel -> effective wavelength [Angstrom]; needed where light curves are moved in redshift.
     """
 
     quantity: str
@@ -76,6 +78,7 @@ class LightCurveSpec:
     systematic: float = 0.0
     softening: dict[str, float] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
+    wavelength: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -149,17 +152,24 @@ class FeatureSpec:
         Whether brightness, colours and times around the maximum are.
     redshift : str or None
         Evidence column that makes absolute magnitudes and rest-frame times of those of transients.
+    select : int or None
+        How many features are kept, those of the largest gain; all by default.
     """
 
     classifier: str = "gradient boosting"
     period: bool = False
     transient: bool = False
     redshift: str | None = None
+    select: int | None = None
 
 
 @dataclass(frozen=True)
 class FitSpec:
-    """How a model is fitted: folds, thinned versions of each object (and their points), draws and seed."""
+    """How a model is fitted: folds, thinned versions of each object (and their points), draws and seed.
+
+    `redshifted` is the number of light curves added for each object at other redshifts (`augmentation`), and
+    `selected_by` the channels whose brightness decides which objects get a label (none: all).
+    """
 
     folds: int = 5
     versions: int = 5
@@ -167,3 +177,5 @@ class FitSpec:
     seed: int = 0
     min_points: int = 3
     max_points: int = 120
+    redshifted: int = 0
+    selected_by: tuple[str, ...] = ()

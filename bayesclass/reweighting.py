@@ -28,8 +28,9 @@ def reweight(posterior: Posterior, prior: Prior | ObjectPrior) -> Posterior:
     the prior's alone changes; conflict follows. Novelty stays, because its scale is that of training.
 
     Prediction sets keep the classes that they had under the training prior, less those that are now
-    impossible; the most probable one is in where no other is. Their thresholds are class by class, so they hold each
-    class at the same rate in any mixture of classes; thresholds applied to changed probabilities would not.
+    impossible; where none is left, the most probable one is the set. Their thresholds are class by class, so
+    they hold each class at the same rate in any mixture; thresholds applied to changed probabilities would
+    not.
 
     Parameters
     ----------

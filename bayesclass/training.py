@@ -12,7 +12,7 @@ from bayesclass.network_spec import NetworkSpec
 from bayesclass.novelty_distance import ClassDistance
 from bayesclass.novelty_statistic import FEWEST
 from bayesclass.progress import Progress
-from bayesclass.recipe_schema import MatchSpec
+from bayesclass.recipe_schema import FeatureSpec, MatchSpec
 from bayesclass.representation import Described
 from bayesclass.virtual_posteriors import PosteriorSpec
 from context.evidence import EvidenceTable
@@ -42,7 +42,7 @@ class Sample(NamedTuple):
     seed: int
     matches: tuple[MatchSpec, ...] = ()
     posteriors: tuple[tuple[PosteriorSpec, np.ndarray], ...] = ()
-    classifier: str | None = None  # of the published features
+    published: FeatureSpec | None = None
 
 
 class HeldOut(NamedTuple):
@@ -52,6 +52,14 @@ class HeldOut(NamedTuple):
     sizes: dict[str, np.ndarray]  # expert -> (n_versions,) points or events behind it
     distance: np.ndarray | None  # (n_versions, n_leaves), see `ClassDistance`; None without trained streams
     residual: np.ndarray | None  # (n_versions,)
+
+    def first(self, n: int) -> HeldOut:
+        """Only the first n versions."""
+        return HeldOut(
+            {name: values[:n] for name, values in self.evidence.items()},
+            {name: values[:n] for name, values in self.sizes.items()},
+            *(None if values is None else values[:n] for values in (self.distance, self.residual)),
+        )
 
 
 def version_weights(owner: np.ndarray, n_objects: int, n_points: np.ndarray | None = None) -> np.ndarray:
@@ -71,7 +79,9 @@ def fit_parts(
 ) -> tuple[LightCurveExperts, ContextExpert]:
     """Fit experts and context on the objects of a mask, shape (n,)."""
     # Versions without a point have nothing to teach about light curves.
-    rows = np.flatnonzero(use_object[sample.owner] & (sample.described.n_detections > 0))
+    rows = np.flatnonzero(
+        use_object[sample.owner] & (sample.described.n_detections > 0) & (sample.weights > 0)
+    )
     experts = LightCurveExperts.fit(
         sample.streams,
         sample.described.take(rows),
@@ -79,7 +89,7 @@ def fit_parts(
         sample.weights[rows],
         sample.owner[rows],
         precision=precision,
-        classifier=sample.classifier,
+        published=sample.published,
         n_draws=n_draws,
         seed=sample.seed,
     )
@@ -130,7 +140,8 @@ def fit_distance(sample: Sample, use_object: np.ndarray) -> ClassDistance | None
     """Fit distances to the classes on the objects of a mask, shape (n,); None without trained streams."""
     if sample.described.features is None:
         return None
-    rows = np.flatnonzero(use_object[sample.owner] & (sample.described.n_detections >= FEWEST))
+    enough = (sample.described.n_detections >= FEWEST) & (sample.weights > 0)
+    rows = np.flatnonzero(use_object[sample.owner] & enough)
     membership = class_weights(sample.allowed[sample.owner[rows]], sample.weights[rows])
     return ClassDistance.fit(sample.described.features[rows], membership, sample.described.n_detections[rows])
 
@@ -142,7 +153,7 @@ def class_weights(allowed: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def choose_precision(sample: Sample, fold: np.ndarray) -> float:
     """Precision of the trained expert's prior with the best held-out log score on the first folds."""
-    rows = np.flatnonzero(sample.described.n_detections > 0)
+    rows = np.flatnonzero((sample.described.n_detections > 0) & (sample.weights > 0))
     if sample.described.features is None:
         return PRECISIONS[0]
     features, allowed = sample.described.features, sample.allowed[sample.owner]

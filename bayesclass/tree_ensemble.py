@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-__all__ = ["TreeEnsemble"]
+__all__ = ["TreeEnsemble", "gain_by_feature"]
 
 # Rows evaluated at a time, so that memory stays flat.
 BLOCK = 1024
@@ -125,6 +125,16 @@ class TreeEnsemble:
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> TreeEnsemble:
         """Inverse of `to_arrays`."""
         return cls(**{item.name: np.asarray(arrays[item.name]) for item in fields(cls)})
+
+
+def gain_by_feature(model, n_features: int) -> np.ndarray:
+    """Share of the splits' gain that each feature has in a fitted classifier, shape (n_features,)."""
+    if hasattr(model, "feature_importances_"):
+        return np.asarray(model.feature_importances_, dtype=np.float32)
+    nodes = np.concatenate([tree.nodes for step in model._predictors for tree in step])
+    inner = nodes[~nodes["is_leaf"].astype(bool)]
+    gain = np.bincount(inner["feature_idx"], np.maximum(inner["gain"], 0.0), minlength=n_features)
+    return (gain / max(gain.sum(), 1e-300)).astype(np.float32)
 
 
 def _from_boosting(cls, model, classes, n_classes):

@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from bayesclass import metrics
-from bayesclass.fitting import probabilities
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
+from bayesclass.rehearsal import probabilities
 from bayesclass.representation import runtime_streams
 from bayesclass.tables import read_light_curves, read_objects
 from bayesclass.training import PRECISIONS, version_weights

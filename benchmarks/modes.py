@@ -19,10 +19,10 @@ import pandas as pd
 
 from bayesclass import metrics
 from bayesclass.experts import LightCurveExperts
-from bayesclass.fitting import EXPECTED_WEIGHTS, probabilities
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.pool import Pool
 from bayesclass.recipe import Recipe
+from bayesclass.rehearsal import EXPECTED_WEIGHTS, probabilities
 from bayesclass.representation import Described, Representation, runtime_streams
 from bayesclass.tables import read_light_curves, read_objects
 from bayesclass.training import version_weights

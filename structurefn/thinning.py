@@ -58,10 +58,10 @@ def thinned_versions(
     start = np.where(mode == 2, start, 0)
     in_row = (position >= start[point_owner]) & (position < (start + kept)[point_owner])
     keep = np.where(mode[point_owner] == 0, rank < kept[point_owner], in_row)
-    joined, owners = _join(light_curves, repeated.keep_points(keep)), [np.arange(n), owner]
+    joined, owners = join_versions(light_curves, repeated.keep_points(keep)), [np.arange(n), owner]
     for n_points in sparse:
         owners.append(np.flatnonzero(count > n_points))
-        joined = _join(joined, thin_to(light_curves.take_objects(owners[-1]), n_points, rng))
+        joined = join_versions(joined, thin_to(light_curves.take_objects(owners[-1]), n_points, rng))
     return joined, np.concatenate(owners)
 
 
@@ -74,7 +74,7 @@ def thin_to(light_curves: LightCurves, n_points: int, rng: np.random.Generator) 
     return light_curves.keep_points(rank < n_points)
 
 
-def _join(first: LightCurves, second: LightCurves) -> LightCurves:
+def join_versions(first: LightCurves, second: LightCurves) -> LightCurves:
     """Both one after the other; versions of an object share its identifier."""
     leaves = ("time", "value", "error", "channel", "upper_limit", "object_id")
     joined = {name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in leaves}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bayesclass.classifier import Classifier, NotFittedError, QuantityError
-from bayesclass.fitting import FitError
+from bayesclass.fit_checks import FitError
 from bayesclass.recipe import Recipe
 from context.evidence import EvidenceError
 from structurefn.light_curves import LightCurves

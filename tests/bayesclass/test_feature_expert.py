@@ -98,3 +98,21 @@ def test_columns_without_values_split_nothing_and_one_class_is_refused():
     assert np.isfinite(found).all()
     with pytest.raises(ValueError, match="two or more classes, found 0 labelled ones of 0"):
         FeatureExpert.fit(table, np.ones((300, 3), dtype=bool), np.ones(300))
+
+
+@pytest.mark.parametrize("classifier", CLASSIFIERS)
+def test_features_that_matter_are_told_and_kept(classifier):
+    rng = np.random.default_rng(3)
+    table, label = sample(rng)
+    noise = rng.normal(size=(len(label), 20)).astype(np.float32)
+    table = np.column_stack([noise, table])
+    allowed = np.eye(3, dtype=bool)[label]
+    expert = FeatureExpert.fit(table, allowed, np.ones(len(label)), classifier=classifier)
+    assert expert.gain.sum() == pytest.approx(1.0, abs=1e-5)
+    assert set(np.argsort(-expert.gain)[:3]) == {20, 21, 22}
+    few = FeatureExpert.fit(table, allowed, np.ones(len(label)), classifier=classifier, select=3)
+    assert set(np.flatnonzero(few.gain)) == {20, 21, 22}
+    # What was left out has no say.
+    other = table.copy()
+    other[:, :20] = rng.normal(size=noise.shape)
+    assert np.array_equal(few.evidence(other), few.evidence(table))

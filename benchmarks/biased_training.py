@@ -1,0 +1,141 @@
+"""A model trained on bright, near objects and tested on the others, beside gradient boosting, in one run.
+
+Usage: python benchmarks/biased_training.py [--test 3000] [--target 3000] [--redshifted 4] [--out DIR]
+
+`snpcc`: trained on the objects with `spectroscopic` true, tested on random others. Objects that are neither
+are given to the fit without their labels, as the target sample. Each set of probabilities is scored with
+the fit's own class fractions, with those estimated from the tested objects without labels, and with the true
+ones, which nobody has.
+"""
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cross_validation import auc, boosting, context_matrix, full_probability
+from light_curve_features import feature_table
+
+from bayesclass import metrics
+from bayesclass.classifier import Classifier
+from bayesclass.feature_table import feature_table as transient_table
+from bayesclass.prior_shift import estimate_fractions
+from bayesclass.priors import Prior
+from bayesclass.recipe import FeatureSpec, Recipe
+from bayesclass.tables import read_light_curves, read_objects
+from context.evidence import EvidenceTable
+from structurefn.thinning import thinned_versions
+
+# Effective wavelengths of the DECam filters [Angstrom].
+WAVELENGTH = {"DES/g": 4770.0, "DES/r": 6420.0, "DES/i": 7830.0, "DES/z": 9260.0}
+# The challenge took spectra by r and i magnitude (Kessler et al. 2010, PASP 122, 1415).
+SELECTED_BY = ("DES/r", "DES/i")
+
+
+def recipe_for(options, redshifted):
+    recipe = Recipe.load("des-supernovae")
+    features = FeatureSpec(transient=True, redshift="host_photoz")
+    fit = replace(recipe.fit, draws=0, seed=options.seed, versions=options.versions)
+    fit = replace(fit, redshifted=redshifted, selected_by=SELECTED_BY)
+    light_curves = replace(recipe.light_curves, wavelength=WAVELENGTH)
+    return replace(recipe, features=features, fit=fit, light_curves=light_curves)
+
+
+def scores(name, probability, truth, fractions):
+    """Rows of the table: under the fit's fractions, estimated and true ones."""
+    leaves = ("Ia", "II", "Ibc")
+    probability = np.maximum(probability, 1e-6)
+    probability = probability / probability.sum(axis=1, keepdims=True)
+    estimated = estimate_fractions(probability, Prior(leaves, fractions, "training")).fraction
+    true = np.bincount(truth, minlength=len(leaves)) / len(truth)
+    rows = []
+    for prior, wanted in (("of the fit", fractions), ("estimated", estimated), ("true", true)):
+        p = probability * wanted / fractions
+        p /= p.sum(axis=1, keepdims=True)
+        null, _ = metrics.ece_null(p, np.random.default_rng(0))
+        rows.append(
+            {
+                "model": name,
+                "class fractions": prior,
+                "Ia": wanted[0],
+                "II": wanted[1],
+                "log_loss": metrics.log_loss(p, truth),
+                "accuracy": metrics.accuracy(p, truth),
+                "macro_f1": metrics.macro_f1(p, truth),
+                "ece": metrics.classwise_ece(p, truth),
+                "ece_null": null,
+                "auc_Ia": auc(p[:, 0], truth == 0),
+            }
+        )
+    print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
+    return rows
+
+
+def rivals(curves, evidence, labels, train, test, recipe, seed):
+    """Gradient boosting on the labelled objects as they are, with published and with transient features."""
+    versions, owner = thinned_versions(curves.take_objects(train), np.random.default_rng(seed))
+    weights = 1.0 / np.bincount(owner)[owner]
+    fractions = np.bincount(labels[train], minlength=3) / len(train)
+    of_versions, tested = evidence.take(train[owner]), (curves.take_objects(test), evidence.take(test))
+    tables = {
+        "boosting, published features + context": lambda c, e: np.column_stack(
+            [feature_table(c), context_matrix(e)]
+        ),
+        "boosting, transient features + redshift": lambda c, e: transient_table(recipe.features, c, e),
+    }
+    for name, table in tables.items():
+        model = boosting(table(versions, of_versions), labels[train[owner]], weights)
+        yield name, full_probability(model, table(*tested), 3), fractions
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--train", type=int, default=10**9, help="spectroscopic objects used, at most")
+    parser.add_argument("--test", type=int, default=3000)
+    parser.add_argument(
+        "--target", type=int, default=3000, help="objects given without their labels; 0: none"
+    )
+    parser.add_argument("--redshifted", type=int, default=4)
+    parser.add_argument("--versions", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="also the whole model as it is without")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / "snpcc"
+    recipe = recipe_for(options, options.redshifted)
+    objects = read_objects(folder / "objects.csv")
+    allowed = recipe.taxonomy.allowed(recipe.raw_labels(objects))
+    objects = objects[allowed.sum(axis=1) == 1].reset_index(drop=True)
+    labels = recipe.taxonomy.allowed(recipe.raw_labels(objects)).argmax(axis=1)
+    ids = objects["object_id"].to_numpy(dtype=str)
+    curves = read_light_curves(folder / "lightcurves.parquet", channels=recipe.light_curves.channels)
+    curves = curves.take_objects(pd.Index(curves.object_id).get_indexer(pd.Index(ids)))
+    evidence = EvidenceTable.from_frame(objects, recipe.evidence, object_ids=ids)
+    shuffled = np.random.default_rng(options.seed).permutation(len(ids))
+    spectroscopic = objects["spectroscopic"].astype(str).str.lower().eq("true").to_numpy()[shuffled]
+    train, others = shuffled[spectroscopic][: options.train], shuffled[~spectroscopic]
+    test, target = others[: options.test], others[options.test :][: options.target]
+    print(f"{len(train)} train, {len(test)} test, {len(target)} without label in the fit", flush=True)
+    rows = []
+    for name, probability, fractions in rivals(curves, evidence, labels, train, test, recipe, options.seed):
+        rows += scores(name, probability, labels[test], fractions)
+    hidden = objects.assign(label=np.where(np.isin(np.arange(len(ids)), train), objects["label"], ""))
+    runs = {"whole model, at other redshifts": (recipe, np.concatenate([train, target]))}
+    if options.plain:
+        runs["whole model, as labelled"] = (recipe_for(options, 0), train)
+    for name, (used, given) in runs.items():
+        start = time.perf_counter()
+        model = Classifier(used).fit(curves.take_objects(given), hidden.iloc[given])
+        print(f"{name}: fitted in {time.perf_counter() - start:.0f} s", model.summary, flush=True)
+        posterior = model.classify(curves.take_objects(test), hidden.iloc[test])
+        rows += scores(name, posterior.probability, labels[test], Prior.training(model).probability)
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(options.out / "biased_training.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
