@@ -24,8 +24,9 @@ NEAREST = 0.9
 # channel its spectrum is extrapolated. Boone (2019) stops at 5 and 1.4; then the far classes are those whose
 # known members happen to be far, and on a sample of which half is beyond, log-loss is 2 % higher.
 FARTHEST, STRETCH = 8.0, 1.8
-# Candidates for each light curve that is kept, where a target sample chooses among them.
-CANDIDATES = 2.5
+# Candidates for each light curve that is kept, where a target sample chooses among them: with few, nearly all
+# are drawn, whatever their chances.
+CANDIDATES = 8
 # Fewer points than this are no light curve to learn a type from.
 FEWEST_POINTS = 10
 # Objects of nearly the same redshift whose error is taken.
@@ -75,7 +76,7 @@ def augment(
     reaches 5 sigma in two channels. Its redshift evidence is :math:`z'` with the error of an object of about
     this redshift. All other evidence is its source's.
 
-    With a target, two and a half times as many candidates are made, and joined with the objects themselves
+    With a target, eight times as many candidates are made, and joined with the objects themselves
     they are drawn without replacement with chances in proportion to `density_ratio`.
 
     Parameters
@@ -104,52 +105,84 @@ def augment(
     redshift = redshift_of(evidence.columns[name], light_curves.n_objects)
     near = np.isfinite(distance_modulus(NEAREST * redshift))
     able = np.flatnonzero(near & (light_curves.n_detections >= FEWEST_POINTS))
-    target = None if target is None else _usable(target, name)
     if not len(able):
         return _unchanged(light_curves, evidence)
-    n_wanted = options.redshifted * len(able)
-    each = options.redshifted if target is None else int(np.ceil(CANDIDATES * options.redshifted))
-    source = np.repeat(able, each)
     if progress:
         progress("other redshifts", 0, 1)
-    far = np.minimum(FARTHEST * redshift, STRETCH * (1.0 + redshift) - 1.0)[source]
-    new = np.exp(rng.uniform(np.log(NEAREST * redshift[source]), np.log(far)))
-    ratio = (1.0 + new) / (1.0 + redshift[source])
-    dimming = ratio * 10.0 ** (0.4 * (distance_modulus(redshift[source]) - distance_modulus(new)))
-    shown = light_curves.take_objects(able) if target is None else target.light_curves
-    cadence = shown.take_objects(rng.integers(shown.n_objects, size=len(source)))
-    wavelength = np.array([recipe.light_curves.wavelength[c] for c in light_curves.channels])
-    moved = redshifted(light_curves, source, ratio, dimming, wavelength, cadence, rng)
-    seen = np.flatnonzero(detected(moved) & (moved.n_detections >= FEWEST_POINTS))
-    moved, source, new = moved.take_objects(seen), source[seen], new[seen]
-    known = evidence.columns[name] if target is None else target.evidence.columns[name]
-    column = _measured_again(evidence.columns[name], source, new, known, rng)
-    summary = {"n_not_detected": int(len(able) * each - len(seen))}
+    target = None if target is None else _usable(target, name)
+    each = options.redshifted if target is None else CANDIDATES * options.redshifted
+    shown = Target(light_curves.take_objects(able), evidence.take(able)) if target is None else target
+    moved = _moved(recipe, light_curves, redshift, np.repeat(able, each), shown, rng)
     original = np.arange(light_curves.n_objects)
+    summary = {"n_not_detected": len(able) * each - len(moved.source)}
     if target is None:
-        chosen, kept = np.arange(len(seen)), original
+        chosen, kept = np.arange(len(moved.source)), original
     else:
-        channels = options.selected_by or light_curves.channels
-        own = observables(light_curves.take_objects(able), redshift[able], channels)
-        there = observables(moved, redshift_of(column, len(seen)), channels)
-        wanted = redshift_of(target.evidence.columns[name], target.light_curves.n_objects)
-        goal = observables(target.light_curves, wanted, channels)
-        weight = density_ratio(np.concatenate([own, there]), goal)
-        n_drawn = min(n_wanted + len(able), len(weight))
-        drawn = rng.choice(len(weight), n_drawn, replace=False, p=weight / weight.sum())
+        labelled = Target(light_curves.take_objects(able), evidence.take(able))
+        own, drawn = _chosen(recipe, labelled, moved, target, (options.redshifted + 1) * len(able), rng)
         # Objects that cannot be moved stay: they teach what they taught without a target.
-        kept = np.union1d(np.setdiff1d(original, able), able[drawn[drawn < len(able)]])
-        chosen = np.sort(drawn[drawn >= len(able)]) - len(able)
-        summary |= {"n_target": target.light_curves.n_objects}
-    source, column = source[chosen], column._take(chosen)
-    table = _joined(evidence.take(np.concatenate([kept, source])), name, column, len(kept))
-    joined = join_versions(light_curves.take_objects(kept), moved.take_objects(chosen))
-    source = np.concatenate([kept, source])
+        chosen, kept = drawn, np.union1d(np.setdiff1d(original, able), able[own])
+        summary["n_target"] = target.light_curves.n_objects
+    source = np.concatenate([kept, moved.source[chosen]])
+    table = _joined(evidence.take(source), name, moved.redshift._take(chosen), len(kept))
+    joined = join_versions(light_curves.take_objects(kept), moved.light_curves.take_objects(chosen))
     summary |= {
         "n_redshifted": len(chosen),
         "effective_n_sources": round(effective_number(np.bincount(source).astype(float)), 1),
     }
+    if progress:
+        progress("other redshifts", 1, 1)
     return Augmented(joined, table, source, summary)
+
+
+class _Moved(NamedTuple):
+    """Light curves at other redshifts that a survey would have found."""
+
+    light_curves: LightCurves
+    redshift: EvidenceColumn  # as measured
+    source: np.ndarray
+
+
+def _moved(
+    recipe: Recipe,
+    light_curves: LightCurves,
+    redshift: np.ndarray,
+    source: np.ndarray,
+    shown: Target,
+    rng: np.random.Generator,
+) -> _Moved:
+    """Move each source once, at times and noise, and with redshift errors, of objects of `shown`."""
+    column = shown.evidence.columns[recipe.features.redshift]
+    old = redshift[source]
+    farthest = np.minimum(FARTHEST * old, STRETCH * (1.0 + old) - 1.0)
+    new = np.exp(rng.uniform(np.log(NEAREST * old), np.log(farthest)))
+    ratio = (1.0 + new) / (1.0 + old)
+    # The squared ratio of distances, and of what a flux per frequency is squeezed by.
+    dimming = ratio * 10.0 ** (0.4 * (distance_modulus(old) - distance_modulus(new)))
+    cadence = shown.light_curves.take_objects(rng.integers(shown.light_curves.n_objects, size=len(source)))
+    wavelength = np.array([recipe.light_curves.wavelength[c] for c in light_curves.channels])
+    moved = redshifted(light_curves, source, ratio, dimming, wavelength, cadence, rng)
+    seen = np.flatnonzero(detected(moved) & (moved.n_detections >= FEWEST_POINTS))
+    return _Moved(moved.take_objects(seen), _measured_again(new[seen], column, rng), source[seen])
+
+
+def _chosen(
+    recipe: Recipe, labelled: Target, moved: _Moved, target: Target, n_drawn: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw labelled objects and moved ones by their density ratio to a target; positions in each, sorted."""
+    channels = recipe.fit.selected_by or target.light_curves.channels
+
+    def seen(light_curves, column):
+        return observables(light_curves, redshift_of(column, light_curves.n_objects), channels)
+
+    name = recipe.features.redshift
+    own = seen(labelled.light_curves, labelled.evidence.columns[name])
+    goal = seen(target.light_curves, target.evidence.columns[name])
+    weight = density_ratio(np.concatenate([own, seen(moved.light_curves, moved.redshift)]), goal)
+    drawn = np.sort(
+        rng.choice(len(weight), min(n_drawn, len(weight)), replace=False, p=weight / weight.sum())
+    )
+    return drawn[drawn < len(own)], drawn[drawn >= len(own)] - len(own)
 
 
 def _unchanged(light_curves: LightCurves, evidence: EvidenceTable) -> Augmented:
@@ -165,15 +198,9 @@ def _usable(target: Target, name: str) -> Target | None:
     return Target(target.light_curves.take_objects(kept), target.evidence.take(kept)) if len(kept) else None
 
 
-def _measured_again(
-    column: EvidenceColumn,
-    source: np.ndarray,
-    redshift: np.ndarray,
-    known: EvidenceColumn,
-    rng: np.random.Generator,
-) -> EvidenceColumn:
+def _measured_again(redshift: np.ndarray, known: EvidenceColumn, rng: np.random.Generator) -> EvidenceColumn:
     """Redshifts as the survey would measure them, with the error of some object of `known` near each."""
-    spec = column.spec
+    spec = known.spec
     true = np.log10(redshift) if spec.transform == "log10" else redshift
     measured = np.flatnonzero(known.measured)
     order = measured[np.argsort(known.value[measured], kind="stable")]
@@ -188,7 +215,7 @@ def _measured_again(
             low, high = np.log10(max(low, 1e-9)), np.log10(high)
         # Scattered out of the range that a survey publishes, a redshift is measured at its end.
         value = np.clip(value, low, high)
-    return EvidenceColumn(spec, value, error, np.full(len(source), State.MEASURED, dtype=np.int8))
+    return EvidenceColumn(spec, value, error, np.full(len(true), State.MEASURED, dtype=np.int8))
 
 
 def _joined(evidence: EvidenceTable, name: str, column: EvidenceColumn, start: int) -> EvidenceTable:

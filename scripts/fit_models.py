@@ -77,9 +77,9 @@ SOURCES = {
     ),
     "des-supernovae": Source(
         folder="snpcc",
-        data="The simulated, Dark Energy Survey-like light curves of the Supernova Photometric Classification "
-        "Challenge (Kessler et al. 2010, PASP 122, 1415; classes disclosed afterwards), griz difference fluxes "
-        "with zero point 27.5, the host's photometric redshift and its error. All disclosed objects train, "
+        data="Simulated light curves like those of the Dark Energy Survey, of the Supernova Photometric "
+        "Classification Challenge (Kessler et al. 2010, PASP 122, 1415; classes disclosed afterwards): griz "
+        "difference fluxes with zero point 27.5, the host's photometric redshift and its error. All train, "
         "not only those marked spectroscopic.",
         limits=(
             "Real light curves without a check on some of known class: everything here is simulated, also "
@@ -93,15 +93,15 @@ SOURCES = {
     ),
     "eros-variables": Source(
         folder="eros1",
-        data="Periodic variables in the Large Magellanic Cloud from the EROS-1 survey's plates, B and R "
-        "(Grison et al. 1995, A&AS 109, 447; Kim et al. 2014, A&A 566, A43 for the labelled set).",
+        data="Variable stars of the Large Magellanic Cloud in B and R, from the first phase of the survey "
+        "EROS (Aubourg et al. 1993, Nature 365, 623), with the classes of its published training split.",
         limits=(
             "Variables at other distances: all stars of the sample are at that of the Large Magellanic "
             "Cloud, so that apparent brightness stands for luminosity.",
             "Stars that do not vary, and classes of variables that are not among the four.",
-            "Labels are from cross-matches: some five in a hundred contradict the light curve (a cepheid's "
-            "period and brightness under the label RR Lyrae, and the other way round), which bounds what any "
-            "figure here can reach.",
+            "Some labels contradict the light curve (a cepheid's period and brightness under the label RR "
+            "Lyrae, and the other way round): to 5.6 % of the objects, trees on all features give the label "
+            "a probability below .1. That bounds what any figure here can reach.",
         ),
     ),
 }

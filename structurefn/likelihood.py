@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from structurefn.density import Density
 from structurefn.response import mean_normal_cdf
 
-__all__ = ["expected_log_likelihood", "log_likelihood", "log_non_detection", "per_event"]
+__all__ = ["expected_log_likelihood", "log_likelihood", "log_non_detection"]
 
 # Few shapes, so that JAX compiles a few times only: full blocks, and a last one of a power of two.
 _BLOCK = 2048
@@ -60,30 +60,6 @@ def log_likelihood(counts: np.ndarray, density: Density, weights: np.ndarray | N
             f"counts.shape={counts.shape}: give shape ({len(counts)},)."
         )
     return weights[:, None] * log_like
-
-
-def per_event(counts: np.ndarray, density: Density) -> np.ndarray:
-    """Mean log-likelihood of an object's events under each class, the statistic for novelty.
-
-    Parameters
-    ----------
-    counts : float array, shape (n_objects, R, S, J)
-    density : Density
-
-    Returns
-    -------
-    float64 array, shape (n_objects, C)
-        NaN for an object without events. Compare it with `expected_log_likelihood` divided by the same
-        number of events.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit.
-    """
-    counts = _checked(counts, density)
-    total = counts.sum(axis=(1, 2, 3), dtype=np.float64)
-    return log_likelihood(counts, density) / np.where(total > 0, total, np.nan)[:, None]
 
 
 def expected_log_likelihood(counts: np.ndarray, density: Density) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from structurefn.density import Density
-from structurefn.likelihood import expected_log_likelihood, log_likelihood, log_non_detection, per_event
+from structurefn.likelihood import expected_log_likelihood, log_likelihood, log_non_detection
 from structurefn.response import response_matrix
 
 EDGES = np.linspace(-1.5, 1.5, 7)
@@ -97,17 +97,6 @@ def test_expected_mean_and_variance_equal_those_of_simulated_objects(rng):
         assert abs(z.std() - 1.0) < 4 / np.sqrt(2 * n_objects) + 0.01
 
 
-def test_per_event_is_the_mean_and_nan_without_events(rng):
-    density = make_density(rng)
-    counts = rng.poisson(0.7, (5, 2, 2, 6)).astype(np.float32)
-    counts[2] = 0
-    mean = per_event(counts, density)
-    assert np.isnan(mean[2]).all()
-    number = counts.sum(axis=(1, 2, 3))[:, None]
-    kept = [0, 1, 3, 4]
-    np.testing.assert_allclose((mean * number)[kept], brute_force(counts, density)[kept], atol=2e-5)
-
-
 def test_a_strange_object_has_a_low_score():
     true = np.array([[[0.0, 0.0, 0.5, 0.5, 0.0, 0.0]]])
     density = Density.from_true(true, response_matrix(EDGES, ERRORS), tail=0.01)
@@ -186,7 +175,7 @@ def test_non_detection_far_outside_the_grid(rng):
 def test_refuses_counts_of_another_grid(rng):
     density = make_density(rng)
     for counts in (np.zeros((3, 2, 2, 5)), np.zeros((2, 2, 6))):
-        for function in (log_likelihood, per_event, expected_log_likelihood):
+        for function in (log_likelihood, expected_log_likelihood):
             with pytest.raises(ValueError, match=r"counts must be .* on the grid of the density"):
                 function(counts, density)
     with pytest.raises(ValueError, match="weights must have one number an object"):
