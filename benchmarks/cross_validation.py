@@ -3,8 +3,8 @@
 Usage: python benchmarks/cross_validation.py [crts] [ztf_bts] [eros1] [snpcc] [--folds 5] [--out DIR]
 
 Every object is held out once, with its identical copies; one model, fitted on thinned versions, is tested at
-full length and on curves thinned at random. "Structure function" is a model of its own, whose recipe has no
-context at all. Boosting and the forest get light-curve's features of the same versions of the same training
+full length and on curves thinned at random. "All evidence" is the shipped recipe, features included;
+"structure function" is a model of its own, whose recipe has neither features nor context. Boosting and the forest get light-curve's features of the same versions of the same training
 objects, with and without the recipe's context columns.
 """
 
@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from light_curve_features import feature_table
-from scipy.stats import rankdata
 
 from bayesclass import metrics
 from bayesclass.classifier import Classifier
@@ -69,21 +68,14 @@ def forest(features, labels, weights):
 
 
 def without_context(recipe):
-    """Recipe of the light curve alone: no evidence, and no stream that refers to it."""
+    """Recipe of the structure function alone: no features, no evidence, and no stream that refers to it."""
     streams = tuple(stream for stream in recipe.streams if stream.kind != "contrast")
-    return replace(recipe, streams=streams, evidence=(), network=NetworkEdges())
-
-
-def auc(score, positive):
-    """Area under the receiver operating characteristic, from ranks."""
-    rank = rankdata(score)
-    n = positive.sum()
-    return (rank[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n))
+    return replace(recipe, streams=streams, evidence=(), network=NetworkEdges(), features=None)
 
 
 def calibration_by_detections(found, detections, truth, single):
     """Class-wise ECE of the whole model and its null, all lengths together, by number of detections."""
-    p = np.concatenate([found["structure function + context", k][single] for k in LENGTHS])
+    p = np.concatenate([found["all evidence", k][single] for k in LENGTHS])
     n = np.concatenate([detections[k][single] for k in LENGTHS])
     truth = np.tile(truth[single], len(LENGTHS))
     rows = []
@@ -139,7 +131,9 @@ def main():
     parser.add_argument("data", nargs="*", default=sorted(RECIPES), help=" or ".join(sorted(RECIPES)))
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--without-context", action="store_true", help="the light curve alone, in all rows")
+    parser.add_argument(
+        "--without-context", action="store_true", help="structure functions alone, in all rows"
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     for name in options.data:
@@ -170,7 +164,7 @@ def cross_validate(data, options):
     fold = stratified_folds(np.where(single, y, -1), identical_light_curves(curves), options.folds, rng)
     thinned = {None: curves} | {k: thin_to(curves, k, rng) for k in LENGTHS[1:]}
     features = {k: feature_table(batch) for k, batch in thinned.items()}
-    pieces = ("context", "structure function", "structure function + context")
+    pieces = ("context", "structure function", "all evidence")
     rivals = (
         "boosting",
         "boosting + context",
@@ -215,7 +209,7 @@ def cross_validate(data, options):
         chains = model.fitted.experts.names
         for k in LENGTHS:
             posterior = model.classify(thinned[k].take_objects(test), objects.iloc[test])
-            found["structure function + context", k][test] = posterior.probability
+            found["all evidence", k][test] = posterior.probability
             found["structure function", k][test] = bare.classify(thinned[k].take_objects(test)).probability
             found["context", k][test] = without(posterior, chains)
             here = {
@@ -244,7 +238,7 @@ def cross_validate(data, options):
                 "log_loss": metrics.log_loss(p, truth),
                 "accuracy": metrics.accuracy(p, truth),
                 "macro_f1": metrics.macro_f1(p, truth),
-                "auc": auc(p[:, 0], truth == 0),
+                "auc": metrics.roc_auc(p[:, 0], truth == 0),
                 "ece": metrics.classwise_ece(p, truth),
                 "ece_null": null,
                 "ece_null_95": high,

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from bayesclass import metrics
 from bayesclass.fitting import fit_model
@@ -34,19 +33,13 @@ RECIPES = {
 LENGTHS = {"crts": (40, 20, 10, 5), "ztf_bts": (40, 20, 10, 5), "eros1": (40, 20, 10, 5), "snpcc": (20,)}
 
 
-def auc(score, positive):
-    """Area under the receiver operating characteristic, from ranks."""
-    n = positive.sum()
-    return (rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * (len(score) - n))
-
-
 def scores(p, y, with_null):
     null = metrics.ece_null(p, np.random.default_rng(0))[0] if with_null else np.nan
     return {
         "log_loss": metrics.log_loss(p, y),
         "accuracy": metrics.accuracy(p, y),
         "macro_f1": metrics.macro_f1(p, y),
-        "auc": auc(p[:, 0], y == 0),
+        "auc": metrics.roc_auc(p[:, 0], y == 0),
         "ece": metrics.classwise_ece(p, y),
         "ece_null": null,
     }

@@ -159,7 +159,12 @@ def held_out_figures(classifier: Classifier) -> tuple[list[str], str]:
         p = rehearsal.probability(experts, fitted.pool.log_prior)
         own = p[member]
         figures = (metrics.log_loss(own, y), metrics.accuracy(own, y), metrics.macro_f1(own, y))
-        cells = [*(f"{figure:.3f}" for figure in figures), f"{metrics.classwise_ece(own, y):.4f}"]
+        auc = metrics.roc_auc(own[:, 0], y == 0)
+        cells = [
+            *(f"{figure:.3f}" for figure in figures),
+            f"{auc:.4f}",
+            f"{metrics.classwise_ece(own, y):.4f}",
+        ]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     hit = rehearsal.prediction_sets(p)[member][range(len(y)), y]
     by_class = ", ".join(f"{leaf} {hit[y == k].mean():.1%}" for k, leaf in enumerate(leaves))
@@ -248,9 +253,10 @@ def model_card(classifier: Classifier, source: Source) -> str:
         f"{recipe.fit.folds}-fold cross-fitting, every object at full length; weights and thresholds of sets "
         "from the other folds too. Log-loss [nat], macro-F1, class-wise calibration error in 15 bins.",
         "",
-        "| evidence | log-loss | accuracy | macro-F1 | calibration error |",
-        "|---|---|---|---|---|",
-        f"| class frequencies alone | {summary['log_loss_class_frequencies']:.3f} | | | |",
+        f"| evidence | log-loss | accuracy | macro-F1 | AUC of {recipe.taxonomy.leaves[0]} | calibration "
+        "error |",
+        "|---|---|---|---|---|---|",
+        f"| class frequencies alone | {summary['log_loss_class_frequencies']:.3f} | | | | |",
         *figures,
         "",
         f"A perfectly calibrated model has a calibration error of {summary['ece_null']:.3f} with as many "
