@@ -21,8 +21,8 @@ __all__ = ["Augmented", "Target", "augment"]
 # Redshifts reach from this share of the object's own ...
 NEAREST = 0.9
 # ... to this many times it, and to wavelengths shorter by this factor at most: beyond the source's shortest
-# channel its spectrum is extrapolated. Boone (2019) stops at 5 and 1.4; then the far classes are those whose
-# known members happen to be far, and on a sample of which half is beyond, log-loss is 2 % higher.
+# channel its spectrum is a guess. Boone (2019) stops at 5 and 1.4, but then only classes whose labelled
+# members are far can be shown far away.
 FARTHEST, STRETCH = 8.0, 1.8
 # Candidates for each light curve that is kept, where a target sample chooses among them: with few, nearly all
 # are drawn, whatever their chances.

@@ -4,8 +4,9 @@ Usage: python benchmarks/cross_validation.py [crts] [ztf_bts] [eros1] [snpcc] [-
 
 Every object is held out once, with its identical copies; one model, fitted on thinned versions, is tested at
 full length and on curves thinned at random. "All evidence" is the shipped recipe, features included;
-"structure function" is a model of its own, whose recipe has neither features nor context. Boosting and the forest get light-curve's features of the same versions of the same training
-objects, with and without the recipe's context columns.
+"structure function" is a model of its own, whose recipe has neither features nor context. Boosting and the
+forest get light-curve's features of the same versions of the same training objects, with and without the
+recipe's context columns.
 """
 
 import argparse

@@ -18,6 +18,9 @@ TIME_SCALES = (5.0, 9.0, 16.0, 28.0, 50.0, 100.0)
 WAVELENGTH_SCALES, AMPLITUDES = (0.5, 1.0, 2.0), (0.35, 0.8)
 # Wavelength scale and amplitude while the time scale is chosen.
 MIDDLE = (1.0, 0.55)
+# Beyond the shortest channel of a source its flux fades over this logarithm of wavelength. A process alone
+# goes on with the colour that it saw, but metals darken supernovae of all types below 3500 Angstrom.
+FADING = 0.2
 # Relative error of every flux, as in `structurefn.interpolation`.
 SYSTEMATIC = 0.02
 # A point this many times its error above zero may be the brightest.
@@ -55,10 +58,15 @@ class FluxSurface(NamedTuple):
     amplitude: float
 
     def flux(self, time: np.ndarray, log_wavelength: np.ndarray) -> np.ndarray:
-        """Posterior mean, in the unit of the points; times and wavelengths of equal shape (m,)."""
+        """Posterior mean, in the unit of the points; times and wavelengths of equal shape (m,).
+
+        Below the shortest wavelength of the points it is multiplied by m(ln(shortest / wavelength) / 0.2),
+        with m as in `fit_surface`.
+        """
         k = _matern(time[:, None] - self.time, self.time_scale)
         k *= _matern(log_wavelength[:, None] - self.log_wavelength, self.wavelength_scale)
-        return self.scale * self.amplitude**2 * (k @ self.alpha)
+        fading = _matern(np.maximum(self.log_wavelength.min() - log_wavelength, 0.0), FADING)
+        return self.scale * self.amplitude**2 * (k @ self.alpha) * fading
 
 
 def fit_surface(

