@@ -34,6 +34,8 @@ LENGTHS = (8, 16, 32, 64, 128, 256)
 MOST_POINTS = 256
 # Rows of one call; few shapes, because compiling one takes as long as thousands of objects.
 ROWS = 16
+# So few objects are padded to one length, for the same reason.
+FEW = 256
 FEWEST_POINTS = 2
 
 
@@ -134,6 +136,8 @@ def as_fluxes(light_curves: LightCurves) -> LightCurves:
 def _groups(light_curves: LightCurves) -> Iterator[PaddedGroup]:
     """Yield groups of `ROWS` objects, their positions those of the whole batch."""
     length = padded_lengths(np.diff(light_curves.offset), np.array(LENGTHS))
+    if light_curves.n_objects <= FEW:
+        length[:] = length.max()
     for padded in np.unique(length):
         members = np.flatnonzero(length == padded)
         for group in pad_groups(light_curves.take_objects(members), (padded,), ROWS * padded):
