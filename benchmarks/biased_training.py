@@ -1,6 +1,6 @@
 """A model trained on bright, near objects and tested on the others, beside gradient boosting, in one run.
 
-Usage: python benchmarks/biased_training.py [--test 3000] [--target 3000] [--redshifted 4] [--out DIR]
+Usage: python benchmarks/biased_training.py [--test 3000] [--target 3000] [--redshifted 3] [--out DIR]
 
 `snpcc`: trained on the objects with `spectroscopic` true, tested on random others. Objects that are neither
 are given to the fit without their labels, as the target sample. Each set of probabilities is scored with
@@ -98,8 +98,8 @@ def main():
     parser.add_argument(
         "--target", type=int, default=3000, help="objects given without their labels; 0: none"
     )
-    parser.add_argument("--redshifted", type=int, default=4)
-    parser.add_argument("--versions", type=int, default=2)
+    parser.add_argument("--redshifted", type=int, default=3)
+    parser.add_argument("--versions", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--plain", action="store_true", help="also the whole model as it is without")
     parser.add_argument("--out", type=Path)

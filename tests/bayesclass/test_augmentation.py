@@ -136,7 +136,7 @@ def test_a_target_chooses_the_redshifts():
     goal = unlabelled["z"].mean()
     miss = [abs(x.evidence.columns["z"].value.mean() - goal) for x in (alone, aimed)]
     assert miss[1] < 0.07
-    assert miss[1] < 0.5 * miss[0]
+    assert miss[1] < 0.75 * miss[0]
     assert aimed.summary["n_target"] == 150
     assert len(aimed.source) == 3 * 60
     # Errors of redshifts are the target's; objects that are as they were keep theirs.
