@@ -136,7 +136,7 @@ class Classifier:
         # In the order of their names, so that the order of the tables' rows changes no fit.
         labelled = labelled[np.argsort(batch.object_id[labelled], kind="stable")]
         target = None
-        if self.recipe.fit.redshifted and len(labelled) < len(allowed):
+        if self.recipe.fit.redshifts(len(labelled)) and len(labelled) < len(allowed):
             others = batch.take_objects(np.setdiff1d(np.arange(len(allowed)), labelled))
             target = Target(others, self.recipe.read_evidence(objects, object_ids=others.object_id))
         batch = batch.take_objects(labelled)

@@ -109,7 +109,7 @@ def fit_model(
     tell = progress or (lambda stage, done, total: None)
     rng = np.random.default_rng(options.seed)
     n_labelled, copies, added = len(allowed), identical_light_curves(light_curves), {}
-    if options.redshifted:
+    if options.redshifts(n_labelled):
         light_curves, evidence, source, added = augment(recipe, light_curves, evidence, target, progress)
         # An object at another redshift is known by its source: both share a fold.
         allowed, copies = allowed[source], copies[source]

@@ -229,11 +229,12 @@ def read_fit(top: Section) -> FitSpec:
     """Read [fit]."""
     least = {"folds": 2, "versions": 0, "draws": 1, "seed": 0, "min_points": 1, "max_points": 1}
     least["redshifted"] = 0
-    section = top.table("fit", (*least, "selected_by"))
+    section = top.table("fit", (*least, "selected_by", "redshifted_up_to"))
     default = vars(FitSpec())
     spec = FitSpec(
         **{key: section.integer(key, at_least=low, default=default[key]) for key, low in least.items()},
         selected_by=section.strings("selected_by", ()),
+        redshifted_up_to=section.integer("redshifted_up_to", at_least=1, default=0) or None,
     )
     if spec.max_points < spec.min_points:
         section.fail("max_points", f"must be at least min_points ({spec.min_points})", spec.max_points)
@@ -269,7 +270,8 @@ def check_redshifted(
 
 def write_fit(spec: FitSpec) -> dict:
     """Return [fit] as a plain table."""
-    return {**vars(spec), "selected_by": list(spec.selected_by)}
+    plain = {**vars(spec), "selected_by": list(spec.selected_by)}
+    return {key: value for key, value in plain.items() if value is not None}
 
 
 def write_features(spec: FeatureSpec) -> dict:

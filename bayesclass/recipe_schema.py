@@ -168,7 +168,8 @@ class FitSpec:
     """How a model is fitted: folds, thinned versions of each object (and their points), draws and seed.
 
     `redshifted` is the number of light curves added for each object at other redshifts (`augmentation`), and
-    `selected_by` the channels whose brightness decides which objects get a label (none: all).
+    `selected_by` the channels whose brightness decides which objects get a label (none: all). Samples of more
+    than `redshifted_up_to` labelled objects are taken as they are.
     """
 
     folds: int = 5
@@ -179,3 +180,9 @@ class FitSpec:
     max_points: int = 120
     redshifted: int = 0
     selected_by: tuple[str, ...] = ()
+    redshifted_up_to: int | None = None
+
+    def redshifts(self, n_labelled: int) -> bool:
+        """Whether a sample of so many labelled objects gets light curves at other redshifts."""
+        small = self.redshifted_up_to is None or n_labelled <= self.redshifted_up_to
+        return self.redshifted > 0 and small

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cross_validation import auc, boosting, context_matrix, full_probability
+from cross_validation import boosting, context_matrix, full_probability
 from light_curve_features import feature_table
 
 from bayesclass import metrics
@@ -24,24 +24,16 @@ from bayesclass.classifier import Classifier
 from bayesclass.feature_table import feature_table as transient_table
 from bayesclass.prior_shift import estimate_fractions
 from bayesclass.priors import Prior
-from bayesclass.recipe import FeatureSpec, Recipe
+from bayesclass.recipe import Recipe
 from bayesclass.tables import read_light_curves, read_objects
 from context.evidence import EvidenceTable
 from structurefn.thinning import thinned_versions
 
-# Effective wavelengths of the DECam filters [Angstrom].
-WAVELENGTH = {"DES/g": 4770.0, "DES/r": 6420.0, "DES/i": 7830.0, "DES/z": 9260.0}
-# The challenge took spectra by r and i magnitude (Kessler et al. 2010, PASP 122, 1415).
-SELECTED_BY = ("DES/r", "DES/i")
-
 
 def recipe_for(options, redshifted):
     recipe = Recipe.load("des-supernovae")
-    features = FeatureSpec(transient=True, redshift="host_photoz")
-    fit = replace(recipe.fit, draws=0, seed=options.seed, versions=options.versions)
-    fit = replace(fit, redshifted=redshifted, selected_by=SELECTED_BY)
-    light_curves = replace(recipe.light_curves, wavelength=WAVELENGTH)
-    return replace(recipe, features=features, fit=fit, light_curves=light_curves)
+    fit = replace(recipe.fit, draws=0, seed=options.seed, versions=options.versions, redshifted=redshifted)
+    return replace(recipe, fit=fit)
 
 
 def scores(name, probability, truth, fractions):
@@ -67,7 +59,7 @@ def scores(name, probability, truth, fractions):
                 "macro_f1": metrics.macro_f1(p, truth),
                 "ece": metrics.classwise_ece(p, truth),
                 "ece_null": null,
-                "auc_Ia": auc(p[:, 0], truth == 0),
+                "auc_Ia": metrics.roc_auc(p[:, 0], truth == 0),
             }
         )
     print(pd.DataFrame(rows).round(4).to_string(index=False), flush=True)
