@@ -221,7 +221,7 @@ def read_features(top: Section, evidence: tuple[EvidenceSpec, ...]) -> FeatureSp
         section.choice("classifier", FEATURE_CLASSIFIERS, FeatureSpec.classifier),
         **switches,
         redshift=redshift,
-        select=section.integer("select", at_least=1, default=0) if "select" in section else None,
+        select=section.integer("select", at_least=1, default=1) if "select" in section else None,
     )
 
 
@@ -230,11 +230,11 @@ def read_fit(top: Section) -> FitSpec:
     least = {"folds": 2, "versions": 0, "draws": 1, "seed": 0, "min_points": 1, "max_points": 1}
     least["redshifted"] = 0
     section = top.table("fit", (*least, "selected_by", "redshifted_up_to"))
-    default = vars(FitSpec())
+    default, bounded = vars(FitSpec()), "redshifted_up_to" in section
     spec = FitSpec(
         **{key: section.integer(key, at_least=low, default=default[key]) for key, low in least.items()},
         selected_by=section.strings("selected_by", ()),
-        redshifted_up_to=section.integer("redshifted_up_to", at_least=1, default=0) or None,
+        redshifted_up_to=section.integer("redshifted_up_to", at_least=1, default=1) if bounded else None,
     )
     if spec.max_points < spec.min_points:
         section.fail("max_points", f"must be at least min_points ({spec.min_points})", spec.max_points)
