@@ -83,7 +83,9 @@ def test_the_example_says_that_it_is_simulated_and_is_small(example):
     assert curves.loc[curves["upper_limit"], "mag_err"].isna().all()
 
 
-@pytest.mark.parametrize("name", ["crts-transients", "ztf-supernovae"])
+@pytest.mark.parametrize(
+    "name", ["crts-transients", "des-supernovae", "eros-variables", "ztf-supernovae"]
+)
 def test_shipped_models_load_and_come_with_their_card(name):
     assert name in shipped_models()
     classifier = Classifier.load(name)
@@ -92,7 +94,9 @@ def test_shipped_models_load_and_come_with_their_card(name):
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
     for leaf, count in classifier.summary["class_counts"].items():
         assert f"| {leaf} | {count} |" in card
-    assert f"{classifier.summary['log_loss']:.3f}" in card
+    # The card's weights come from other folds, the summary's do not.
+    figure = float(card.split("| all | ")[1].split(" ")[0])
+    assert figure == pytest.approx(classifier.summary["log_loss"], abs=0.01)
     assert "## Not for" in card
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
 
