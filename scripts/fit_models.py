@@ -245,8 +245,7 @@ def model_card(classifier: Classifier, source: Source) -> str:
         "",
         *evidence,
         "",
-        "Any of it may be missing. Spectroscopic redshifts, dates and numbers of points are not "
-        "used.",
+        "Any of it may be missing. Spectroscopic redshifts, dates and numbers of points are not used.",
         "",
         "## Held-out figures",
         "",

@@ -11,7 +11,7 @@ from bayesclass.augmentation import Target, augment
 from bayesclass.classifier import Classifier
 from bayesclass.feature_table import distance_modulus
 from bayesclass.fit_checks import FitError
-from bayesclass.recipe import Recipe, RecipeError
+from bayesclass.recipe import FitSpec, Recipe, RecipeError
 from structurefn.light_curves import LightCurves
 
 CHANNELS = ("S/g", "S/r")
@@ -233,3 +233,19 @@ def test_recipes_say_what_it_takes():
     total = PLAIN["light_curves"] | {"photometry": "total"}
     with pytest.raises(RecipeError, match=r'needs quantity "flux" and photometry "difference"'):
         Recipe.from_dict(PLAIN | {"fit": fit, "light_curves": total})
+
+
+def test_large_samples_are_taken_as_they_are():
+    bounded = FitSpec(redshifted=3, redshifted_up_to=100)
+    assert bounded.redshifts(100)
+    assert not bounded.redshifts(101)
+    assert FitSpec(redshifted=1).redshifts(10**6)
+    assert not FitSpec(redshifted_up_to=100).redshifts(5)
+    plain = Recipe.load("des-supernovae")
+    assert plain.fit.redshifts(1103)
+    assert not plain.fit.redshifts(11_156)
+    assert Recipe.from_dict(plain.to_dict()) == plain
+    wrong = plain.to_dict()
+    wrong["fit"]["redshifted_up_to"] = 0
+    with pytest.raises(RecipeError, match="redshifted_up_to must be a whole number of 1 or more, found 0"):
+        Recipe.from_dict(wrong)

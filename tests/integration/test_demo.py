@@ -83,9 +83,7 @@ def test_the_example_says_that_it_is_simulated_and_is_small(example):
     assert curves.loc[curves["upper_limit"], "mag_err"].isna().all()
 
 
-@pytest.mark.parametrize(
-    "name", ["crts-transients", "des-supernovae", "eros-variables", "ztf-supernovae"]
-)
+@pytest.mark.parametrize("name", ["crts-transients", "des-supernovae", "eros-variables", "ztf-supernovae"])
 def test_shipped_models_load_and_come_with_their_card(name):
     assert name in shipped_models()
     classifier = Classifier.load(name)
