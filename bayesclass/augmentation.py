@@ -124,7 +124,7 @@ def augment(
         chosen, kept = drawn, np.union1d(np.setdiff1d(original, able), able[own])
         summary["n_target"] = target.light_curves.n_objects
     source = np.concatenate([kept, moved.source[chosen]])
-    table = _joined(evidence.take(source), name, moved.redshift._take(chosen), len(kept))
+    table = _joined(evidence.take(source), name, moved.redshift.take(chosen), len(kept))
     joined = join_versions(light_curves.take_objects(kept), moved.light_curves.take_objects(chosen))
     summary |= {
         "n_redshifted": len(chosen),
@@ -201,7 +201,7 @@ def _usable(target: Target, name: str) -> Target | None:
 def _measured_again(redshift: np.ndarray, known: EvidenceColumn, rng: np.random.Generator) -> EvidenceColumn:
     """Redshifts as the survey would measure them, with the error of some object of `known` near each."""
     spec = known.spec
-    true = np.log10(redshift) if spec.transform == "log10" else redshift
+    true = spec.forward(redshift)
     measured = np.flatnonzero(known.measured)
     order = measured[np.argsort(known.value[measured], kind="stable")]
     place = np.searchsorted(known.value[order], true) + rng.integers(
@@ -210,11 +210,8 @@ def _measured_again(redshift: np.ndarray, known: EvidenceColumn, rng: np.random.
     error = known.error[order[np.clip(place, 0, len(order) - 1)]]
     value = true + error * rng.normal(size=len(true))
     if spec.valid_range is not None:
-        low, high = spec.valid_range
-        if spec.transform == "log10":
-            low, high = np.log10(max(low, 1e-9)), np.log10(high)
         # Scattered out of the range that a survey publishes, a redshift is measured at its end.
-        value = np.clip(value, low, high)
+        value = np.clip(value, *spec.forward(np.array(spec.valid_range)))
     return EvidenceColumn(spec, value, error, np.full(len(true), State.MEASURED, dtype=np.int8))
 
 

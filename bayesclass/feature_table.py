@@ -69,8 +69,7 @@ def redshift_of(column: EvidenceColumn | None, n: int) -> np.ndarray:
     """Redshifts of n objects, NaN where none is known."""
     if column is None:
         return np.full(n, np.nan)
-    value = np.where(column.measured, column.value, np.nan)
-    return 10.0**value if column.spec.transform == "log10" else value
+    return np.where(column.measured, column.in_units(), np.nan)
 
 
 def distance_modulus(redshift: np.ndarray) -> np.ndarray:

@@ -16,8 +16,6 @@ __all__ = ["ALARM", "Novelty", "novelty_remark"]
 
 # Novelty above which an object gets a warning: one in a hundred known objects does.
 ALARM = 0.99
-# What models of version 0.1.0 held, of a statistic that is no more.
-OLD_ARRAYS = {"quantiles"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +98,7 @@ class Novelty:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> Novelty:
-        """Inverse of `to_arrays`; without arrays, as of older models, novelty is not measured."""
-        if not arrays.keys() - OLD_ARRAYS:
-            return cls(NoveltyStatistic({}, ()), KnownRanks(np.zeros((0, 0))), UnknownOdds(np.zeros(4)), None)
+        """Inverse of `to_arrays`."""
         of_distance = {
             name.removeprefix("distance/"): values
             for name, values in arrays.items()

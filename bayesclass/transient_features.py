@@ -8,6 +8,7 @@ import numpy as np
 
 from structurefn.interpolation import interpolate_around_peak
 from structurefn.light_curves import LightCurves
+from structurefn.magnitudes import ZERO_POINT
 
 __all__ = ["transient_feature_names", "transient_features"]
 
@@ -22,8 +23,6 @@ LEVELS = (0.7, 0.5, 0.25)
 KNOWN = 0.2
 # Smallest share of the brightest flux that enters a logarithm.
 FLOOR = 0.01
-# Zero points of magnitudes; constants of a sample are nothing to a tree.
-ZERO_POINT = {"mag": 20.0, "flux": 27.5}
 WHOLE = ("log time scale", "amplitude of process", "correlation of channels", "log misfit")
 
 
@@ -59,7 +58,7 @@ def transient_features(light_curves: LightCurves) -> np.ndarray:
     of_peak = share / highest[:, None]
     at_phase = np.where(np.isnan(share), -np.inf, share).argmax(axis=1)
     at_maximum = share[:, _place(0.0)]
-    zero = ZERO_POINT[light_curves.quantity] - 2.5 * np.log10(found.scale)[:, None]
+    zero = ZERO_POINT - 2.5 * np.log10(found.scale)[:, None]
     known = ~np.isnan(of_peak)
     mean = np.where(known, of_peak, 0.0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan)
     time_of_peak = np.where(np.isnan(highest), np.nan, PHASES[at_phase])

@@ -9,7 +9,6 @@ ones, which nobody has.
 """
 
 import argparse
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from cross_validation import boosting, context_matrix, full_probability
+from labelled_sets import labelled_set
 from light_curve_features import feature_table
 
 from bayesclass import metrics
@@ -25,8 +25,6 @@ from bayesclass.feature_table import feature_table as transient_table
 from bayesclass.prior_shift import estimate_fractions
 from bayesclass.priors import Prior
 from bayesclass.recipe import Recipe
-from bayesclass.tables import read_light_curves, read_objects
-from context.evidence import EvidenceTable
 from structurefn.thinning import thinned_versions
 
 
@@ -96,17 +94,11 @@ def main():
     parser.add_argument("--plain", action="store_true", help="also the whole model as it is without")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / "snpcc"
     recipe = recipe_for(options, options.redshifted)
-    objects = read_objects(folder / "objects.csv")
-    allowed = recipe.taxonomy.allowed(recipe.raw_labels(objects))
-    objects = objects[allowed.sum(axis=1) == 1].reset_index(drop=True)
-    labels = recipe.taxonomy.allowed(recipe.raw_labels(objects)).argmax(axis=1)
-    ids = objects["object_id"].to_numpy(dtype=str)
-    curves = read_light_curves(folder / "lightcurves.parquet", channels=recipe.light_curves.channels)
-    curves = curves.take_objects(pd.Index(curves.object_id).get_indexer(pd.Index(ids)))
-    evidence = EvidenceTable.from_frame(objects, recipe.evidence, object_ids=ids)
-    shuffled = np.random.default_rng(options.seed).permutation(len(ids))
+    # No label of this set names several classes.
+    objects, allowed, curves, evidence = labelled_set("snpcc", recipe)
+    labels = allowed.argmax(axis=1)
+    shuffled = np.random.default_rng(options.seed).permutation(len(objects))
     spectroscopic = objects["spectroscopic"].astype(str).str.lower().eq("true").to_numpy()[shuffled]
     train, others = shuffled[spectroscopic][: options.train], shuffled[~spectroscopic]
     test, target = others[: options.test], others[options.test :][: options.target]
@@ -114,7 +106,7 @@ def main():
     rows = []
     for name, probability, fractions in rivals(curves, evidence, labels, train, test, recipe, options.seed):
         rows += scores(name, probability, labels[test], fractions)
-    hidden = objects.assign(label=np.where(np.isin(np.arange(len(ids)), train), objects["label"], ""))
+    hidden = objects.assign(label=np.where(np.isin(np.arange(len(objects)), train), objects["label"], ""))
     runs = {"whole model, at other redshifts": (recipe, np.concatenate([train, target]))}
     if options.plain:
         runs["whole model, as labelled"] = (recipe_for(options, 0), train)

@@ -10,7 +10,6 @@ recipe's context columns.
 """
 
 import argparse
-import os
 import time
 from dataclasses import replace
 from itertools import pairwise
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from labelled_sets import RECIPES, labelled_set
 from light_curve_features import feature_table
 
 from bayesclass import metrics
@@ -25,16 +25,8 @@ from bayesclass.classifier import Classifier
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.recipe import Recipe
 from bayesclass.recipe_schema import NetworkEdges
-from bayesclass.tables import read_light_curves, read_objects
-from context.evidence import EvidenceTable
 from structurefn.thinning import thin_to, thinned_versions
 
-RECIPES = {
-    "crts": "crts-transients",
-    "ztf_bts": "ztf-supernovae",
-    "eros1": "eros-variables",
-    "snpcc": "des-supernovae",
-}
 LENGTHS = (None, 40, 20, 10, 5)
 # Edges of the numbers of detections by which calibration is told apart.
 DETECTIONS = (3, 6, 11, 31, 101, 10**6)
@@ -142,22 +134,12 @@ def main():
 
 
 def cross_validate(data, options):
-    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / data
     recipe = Recipe.load(RECIPES[data])
     if options.without_context:
         recipe = without_context(recipe)
     recipe = replace(recipe, fit=replace(recipe.fit, draws=0, seed=options.seed))
     taxonomy = recipe.taxonomy
-    objects = read_objects(folder / "objects.csv")
-    allowed = taxonomy.allowed(recipe.raw_labels(objects))
-    objects, allowed = objects[allowed.any(axis=1)], allowed[allowed.any(axis=1)]
-    objects = objects.reset_index(drop=True)
-    wanted = recipe.light_curves
-    curves = read_light_curves(folder / "lightcurves.parquet", channels=wanted.channels)
-    ids = objects["object_id"].to_numpy(dtype=str)
-    position = pd.Index(curves.object_id).get_indexer(pd.Index(ids))
-    curves = curves.take_objects(position)
-    evidence = EvidenceTable.from_frame(objects, recipe.evidence, object_ids=ids)
+    objects, allowed, curves, evidence = labelled_set(data, recipe)
     context = context_matrix(evidence)
     single = allowed.sum(axis=1) == 1
     y = allowed.argmax(axis=1)
@@ -176,7 +158,9 @@ def cross_validate(data, options):
         "class frequencies",
     )
     alone = without_context(recipe)
-    found = {(name, k): np.zeros((len(ids), taxonomy.n_leaves)) for name in pieces + rivals for k in LENGTHS}
+    found = {
+        (name, k): np.zeros((len(objects), taxonomy.n_leaves)) for name in pieces + rivals for k in LENGTHS
+    }
     spent = 0.0
     for number in range(options.folds):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)

@@ -9,26 +9,19 @@ tested at full length and on curves thinned at random to 40, 20, 10 and 5 points
 """
 
 import argparse
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from labelled_sets import RECIPES, labelled_set
 
 from bayesclass import metrics
 from bayesclass.fitting import fit_model
 from bayesclass.recipe import Recipe
 from bayesclass.rehearsal import evidence_rows
-from bayesclass.tables import read_light_curves, read_objects
 
-RECIPES = {
-    "crts": "crts-transients",
-    "ztf_bts": "ztf-supernovae",
-    "eros1": "eros-variables",
-    "snpcc": "des-supernovae",
-}
 # Thinned copies of so many long curves do not fit in memory.
 LENGTHS = {"crts": (40, 20, 10, 5), "ztf_bts": (40, 20, 10, 5), "eros1": (40, 20, 10, 5), "snpcc": (20,)}
 
@@ -70,17 +63,10 @@ def of_sets(held, y, leaves, where):
 
 
 def measure(data, options):
-    folder = Path(os.environ.get("BAYESCLASS_DATA", "../shared/data")) / data
     recipe = Recipe.load(RECIPES[data])
     recipe = replace(recipe, fit=replace(recipe.fit, draws=0, seed=options.seed))
     taxonomy = recipe.taxonomy
-    objects = read_objects(folder / "objects.csv")
-    allowed = taxonomy.allowed(recipe.raw_labels(objects))
-    objects, allowed = objects[allowed.any(axis=1)].reset_index(drop=True), allowed[allowed.any(axis=1)]
-    ids = objects["object_id"].to_numpy(dtype=str)
-    curves = read_light_curves(folder / "lightcurves.parquet", channels=recipe.light_curves.channels)
-    curves = curves.take_objects(pd.Index(curves.object_id).get_indexer(pd.Index(ids)))
-    evidence = recipe.read_evidence(objects, object_ids=ids)
+    _, allowed, curves, evidence = labelled_set(data, recipe)
     start = time.perf_counter()
     fitted = fit_model(recipe, curves, evidence, allowed, rehearse=LENGTHS[data])
     spent = time.perf_counter() - start

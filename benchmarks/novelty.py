@@ -1,7 +1,7 @@
 """Classes held out of training and given at test: are they found as novel, and at what rate of false alarms.
 
 Usage: python benchmarks/novelty.py [crts] [snpcc] [ztf_bts] [eros1] [--objects 3000] [--versions 4]
-       [--share 0.3] [--labels] [--features] [--classes A,B] [--out DIR]
+       [--share 0.3] [--labels] [--classes A,B] [--out DIR]
 
 For each class in turn a model is fitted without it, on the other classes less a random share of their objects
 (stratified; identical curves stay together). Those objects and all of the class are then classified at full
@@ -18,12 +18,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
+from bayesclass import metrics
 from bayesclass.classifier import Classifier
 from bayesclass.folds import identical_light_curves, stratified_folds
 from bayesclass.recipe import Recipe
-from bayesclass.recipe_schema import FeatureSpec
 from bayesclass.tables import read_light_curves, read_objects
 from structurefn.thinning import thin_to
 
@@ -58,12 +57,6 @@ def without_leaf(recipe, leaf):
         if to != leaf and not (isinstance(to, list | tuple) and leaf in to)
     }
     return Recipe.from_dict(plain)
-
-
-def auc(known, novel):
-    """Area under the receiver operating characteristic, from ranks."""
-    rank = rankdata(np.concatenate([known, novel]))[len(known) :]
-    return (rank.sum() - len(novel) * (len(novel) + 1) / 2) / (len(known) * len(novel))
 
 
 def read(data, options):
@@ -117,7 +110,6 @@ def main():
     parser.add_argument("--share", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", action="store_true")
-    parser.add_argument("--features", action="store_true", help="an expert on features where there is none")
     parser.add_argument("--classes", default="")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
@@ -125,9 +117,9 @@ def main():
     for data in options.data:
         recipe, batch, objects, labels, leaf = read(data, options)
         fit = replace(recipe.fit, versions=min(options.versions, recipe.fit.versions), draws=1, folds=4)
+        # A part of a complete sample is no biased one.
+        fit = replace(fit, redshifted=0)
         recipe = replace(recipe, fit=fit)
-        if options.features and recipe.features is None:
-            recipe = replace(recipe, features=FeatureSpec())
         leaves = recipe.taxonomy.leaves
         if options.labels:
             count = pd.Series(labels).value_counts()
@@ -150,7 +142,10 @@ def main():
                         "points": "all" if k is None else k,
                         "objects": strange.shape[1],
                         "known": known.shape[1],
-                        "auc": auc(known[0], strange[0]),
+                        "auc": metrics.roc_auc(
+                            np.concatenate([strange[0], known[0]]),
+                            np.arange(len(strange[0]) + len(known[0])) < len(strange[0]),
+                        ),
                         "found": (strange[0] > ALARM).mean(),
                         "false alarms": (known[0] > ALARM).mean(),
                         "p_unknown": strange[2].mean(),

@@ -60,7 +60,8 @@ class EvidenceColumn:
             return names[np.where(self.measured, np.nan_to_num(self.value), -1).astype(int)]
         return self.spec.inverse(self.value)
 
-    def _take(self, index) -> EvidenceColumn:
+    def take(self, index) -> EvidenceColumn:
+        """Choose objects."""
         return replace(self, value=self.value[index], error=self.error[index], state=self.state[index])
 
 
@@ -190,7 +191,7 @@ class EvidenceTable:
         return replace(
             self,
             object_id=object_id,
-            columns={name: column._take(index) for name, column in self.columns.items()},
+            columns={name: column.take(index) for name, column in self.columns.items()},
             set_aside=self.set_aside[kept].reset_index(drop=True),
             matches={name: column.take(index) for name, column in self.matches.items()},
             alternatives=self.alternatives and self.alternatives.take(index, self.n_objects),

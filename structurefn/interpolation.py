@@ -14,6 +14,7 @@ from jax.scipy.linalg import cho_solve, cholesky, solve_triangular
 from jaxtyping import Array, Float, Int
 
 from structurefn.light_curves import LightCurves
+from structurefn.magnitudes import POGSON, ZERO_POINT
 from structurefn.padding import PaddedGroup, pad_groups, padded_lengths
 
 __all__ = ["Interpolated", "interpolate_around_peak"]
@@ -125,11 +126,11 @@ def interpolate_around_peak(light_curves: LightCurves, phases: np.ndarray) -> In
 
 
 def as_fluxes(light_curves: LightCurves) -> LightCurves:
-    """Fluxes of magnitudes, zero point 20; a batch of fluxes is returned unchanged."""
+    """Fluxes of magnitudes with the zero point of `as_magnitudes`; a batch of fluxes is returned unchanged."""
     if light_curves.quantity == "flux":
         return light_curves
-    flux = 10.0 ** (-0.4 * (light_curves.value - 20.0))
-    error = 0.4 * np.log(10.0) * flux * light_curves.error
+    flux = 10.0 ** (-0.4 * (light_curves.value - ZERO_POINT))
+    error = flux * light_curves.error / POGSON
     return LightCurves(**(light_curves.__dict__ | {"value": flux, "error": error, "quantity": "flux"}))
 
 

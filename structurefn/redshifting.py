@@ -9,22 +9,18 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from structurefn.columns import LightCurveError
+from structurefn.interpolation import AMPLITUDES, SCALES, SURE, SYSTEMATIC
 from structurefn.light_curves import LightCurves
 
 __all__ = ["FluxSurface", "detected", "fit_surface", "photon_variance", "redshifted", "time_of_maximum"]
 
-# Candidates: time scale [day], scale in the logarithm of wavelength, amplitude in brightest fluxes.
-TIME_SCALES = (5.0, 9.0, 16.0, 28.0, 50.0, 100.0)
-WAVELENGTH_SCALES, AMPLITUDES = (0.5, 1.0, 2.0), (0.35, 0.8)
+# Candidates of the scale in the logarithm of wavelength; the others are those of `interpolation`.
+WAVELENGTH_SCALES = (0.5, 1.0, 2.0)
 # Wavelength scale and amplitude while the time scale is chosen.
 MIDDLE = (1.0, 0.55)
 # Beyond the shortest channel of a source its flux fades over this logarithm of wavelength. A process alone
 # goes on with the colour that it saw, but metals darken supernovae of all types below 3500 Angstrom.
 FADING = 0.2
-# Relative error of every flux, as in `structurefn.interpolation`.
-SYSTEMATIC = 0.02
-# A point this many times its error above zero may be the brightest.
-SURE = 4.0
 # A curve is known this long before its first and after its last point, in the source's time [day].
 BEYOND = 10.0
 # An object is detected by a point this many times its error above zero, in this many channels.
@@ -92,8 +88,7 @@ def fit_surface(
     ----------
     Boone (2019), AJ 158, 257, section 3.1, with one wavelength scale for all sources.
     """
-    sure = flux > SURE * error
-    brightest = int(np.argmax(np.where(sure, flux, -np.inf) if sure.any() else flux / error))
+    brightest = _brightest(flux, error)
     scale = max(abs(flux[brightest]), error[brightest])
     y = flux / scale
     variance = (error / scale) ** 2 + (SYSTEMATIC * y) ** 2 + 1e-5
@@ -105,7 +100,7 @@ def fit_surface(
         return -0.5 * y @ alpha - np.log(np.diagonal(factor[0])).sum(), alpha
 
     across = MIDDLE[1] ** 2 * _matern(dl, MIDDLE[0])
-    time_scale = max(TIME_SCALES, key=lambda candidate: solve(across * _matern(dt, candidate))[0])
+    time_scale = max(SCALES, key=lambda candidate: solve(across * _matern(dt, candidate))[0])
     along = _matern(dt, time_scale)
     best = (-np.inf, None, None, None)
     for wavelength_scale, amplitude in product(WAVELENGTH_SCALES, AMPLITUDES):
@@ -116,6 +111,12 @@ def fit_surface(
     return FluxSurface(
         time, log_wavelength, alpha, scale, time[brightest], time_scale, wavelength_scale, amplitude
     )
+
+
+def _brightest(flux: np.ndarray, error: np.ndarray) -> int:
+    """Brightest of the sure points; the most significant one where none is sure."""
+    sure = flux > SURE * error
+    return int(np.argmax(np.where(sure, flux, -np.inf) if sure.any() else flux / error))
 
 
 def _matern(difference: np.ndarray, scale: float) -> np.ndarray:
@@ -134,9 +135,7 @@ def time_of_maximum(light_curves: LightCurves) -> np.ndarray:
     for i, (start, stop) in enumerate(zip(light_curves.offset[:-1], light_curves.offset[1:], strict=True)):
         here = np.flatnonzero(usable[start:stop]) + start
         if len(here):
-            sure = value[here] > SURE * error[here]
-            score = np.where(sure, value[here], -np.inf) if sure.any() else value[here] / error[here]
-            peak[i] = light_curves.time[here[np.argmax(score)]]
+            peak[i] = light_curves.time[here[_brightest(value[here], error[here])]]
     return peak
 
 

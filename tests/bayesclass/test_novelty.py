@@ -115,12 +115,6 @@ def test_it_returns_from_storage(world):
     assert again.distance.axes.dtype == np.float32
 
 
-def test_models_without_it_measure_nothing():
-    parts = NoveltyParts({POOL: np.zeros((3, 2))}, None, None, np.array([5, 6, 7]))
-    for arrays in ({}, {"quantiles": np.zeros((6, 201))}):
-        assert np.isnan(Novelty.from_arrays(arrays).measure(parts, 0.01)).all()
-
-
 def test_a_recipe_without_trained_streams_measures_nothing():
     parts = NoveltyParts({POOL: np.zeros((3, 2))}, None, None, np.array([5, 6, 7]))
     novelty = Novelty.fit(parts, np.eye(2)[[0, 1, 0]], None)

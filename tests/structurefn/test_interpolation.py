@@ -128,7 +128,7 @@ def test_magnitudes_are_read_as_fluxes():
     flux = supernova(np.random.default_rng(3), noise=0.01)
     flux = flux[flux["flux"] > 5]
     mag = flux.assign(
-        mag=20 - 2.5 * np.log10(flux["flux"]), mag_err=flux["flux_err"] / flux["flux"] / 0.921034
+        mag=27.5 - 2.5 * np.log10(flux["flux"]), mag_err=flux["flux_err"] / flux["flux"] / 0.921034
     )
     mag = mag.drop(columns=["flux", "flux_err"])
     a = interpolate_around_peak(batch(flux), PHASES)
