@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from labelled_sets import RECIPES
 
 from bayesclass import metrics
 from bayesclass.classifier import Classifier
@@ -26,12 +27,6 @@ from bayesclass.recipe import Recipe
 from bayesclass.tables import read_light_curves, read_objects
 from structurefn.thinning import thin_to
 
-RECIPES = {
-    "crts": "crts-transients",
-    "snpcc": "des-supernovae",
-    "ztf_bts": "ztf-supernovae",
-    "eros1": "eros-variables",
-}
 LENGTHS = (None, 40, 20, 10)
 ALARM = 0.95
 # Edges of the numbers of detections by which false alarms are told apart.

@@ -126,7 +126,7 @@ def interpolate_around_peak(light_curves: LightCurves, phases: np.ndarray) -> In
 
 
 def as_fluxes(light_curves: LightCurves) -> LightCurves:
-    """Fluxes of magnitudes with the zero point of `as_magnitudes`; a batch of fluxes is returned unchanged."""
+    """Fluxes of magnitudes, zero point as in `as_magnitudes`; a batch of fluxes is returned unchanged."""
     if light_curves.quantity == "flux":
         return light_curves
     flux = 10.0 ** (-0.4 * (light_curves.value - ZERO_POINT))
